@@ -1,0 +1,1 @@
+"""Datasets by name, the loader, augmentation and preprocessing."""
