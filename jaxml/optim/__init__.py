@@ -1,0 +1,1 @@
+"""Optimizers, schedules and what surrounds them, by name and as functions."""
