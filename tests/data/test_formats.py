@@ -113,7 +113,7 @@ def test_reads_csv(tmp_path):
         (b"\0\0\x08\x03\0\0\0\1", "header of 3 dimensions takes 16 bytes; .* has 8"),
         (idx(np.zeros((4, 5), np.uint8))[:-3], "32 bytes; .* has 29: it is truncated"),
         (idx(np.zeros((4, 5), np.uint8)) + b"x", "32 bytes; .* has 33: it is too long"),
-        (gzip.compress(idx(np.zeros(99, np.uint8)))[:-9], "damaged or truncated"),
+        (gzip.compress(idx(np.zeros(99, np.uint8)), mtime=0)[:-9], "damaged or trunc"),
         (b"\x1f\x8b" + b"x" * 40, "damaged or truncated"),
     ],
 )
