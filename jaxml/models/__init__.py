@@ -1,0 +1,1 @@
+"""Networks and models, one file each; none knows training or data."""

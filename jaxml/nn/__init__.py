@@ -1,0 +1,1 @@
+"""Flax modules and tables that Flax lacks and several models share."""

@@ -1,0 +1,1 @@
+"""Arrays to arrays, without state: what models and training stand on."""
