@@ -199,11 +199,6 @@ def _begin(run: Run) -> None:
 def _reopen(run: Run) -> None:
     if not (run.path / "config.json").is_file():
         raise ValueError(f"no run to resume: {run.path} has no config.json")
-    if not run.checkpoints.steps():
-        raise ValueError(
-            f"no run to resume: {run.path} has no checkpoint, it ended before the "
-            "first save; start it again in another folder"
-        )
     before = json.loads((run.path / "config.json").read_text())
     changed = differences(before, _json(run.config))
     if changed:

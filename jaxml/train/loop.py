@@ -55,7 +55,8 @@ def run(
         step: a jitted `step(state, batch) -> state, metrics`. If it donates its state,
             the state yielded lives until the next one is asked for.
         state: where to begin, its `step` included. With a `folder` that resumes it is
-            replaced by the newest sound checkpoint.
+            replaced by the newest sound checkpoint, if
+            one was saved.
         loader: has `stream(state)` and `state_at(step)`, as `jaxml.data.loader.Loader`
             has; or any iterable of batches, begun again when it ends. Such a one
             cannot be resumed where it was: it begins anew.
@@ -177,8 +178,11 @@ def _restore(folder, tree, loader):
     """The newest sound checkpoint, and the log cut to its step."""
     state, keeper = tree
     found = folder.checkpoints.restore(state if keeper is None else tree)
-    if found is None:
-        raise ValueError(f"no checkpoint to resume from in {folder.path}")
+    if found is None:  # killed before its first save
+        step = int(state.step)
+        logger.info("%s has no checkpoint yet: it goes on from step %d", folder.path, step)
+        folder.log.cut(step)
+        return tree, None
     if jax.process_index() == 0:
         for skipped in found.skipped:
             logger.warning("skipped a damaged checkpoint: %s", skipped)

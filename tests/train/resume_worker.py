@@ -80,16 +80,12 @@ def main(path: Path, seconds: float) -> int:
 
 
 def _open(path: Path) -> folder.Run:
-    """The broken run in `path`, or a new one if it was killed before its first save."""
+    """A new run, or the one that was killed in `path`."""
     config = {"steps": STEPS, "save_every": SAVE_EVERY}
-    if (path / "checkpoints").is_dir():
-        try:
-            return folder.create(path, config=config, resume=True)
-        except ValueError as error:
-            if "has no checkpoint" not in str(error):
-                raise
-    shutil.rmtree(path, ignore_errors=True)
-    return folder.create(path, config=config)
+    if not (path / "config.json").exists():  # killed before it was a run
+        shutil.rmtree(path, ignore_errors=True)
+        return folder.create(path, config=config)
+    return folder.create(path, config=config, resume=True)
 
 
 if __name__ == "__main__":

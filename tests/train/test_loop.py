@@ -43,7 +43,7 @@ def test_is_the_bare_loop(tmp_path):
     assert run.checkpoints.steps() == [12]
 
 
-@pytest.mark.parametrize("broken_at", [1, 13, 30, 59])
+@pytest.mark.parametrize("broken_at", [1, 7, 13, 30, 59])
 def test_resumed_is_unbroken(tmp_path, broken_at, caplog):
     caplog.set_level(logging.INFO)
     options = {
