@@ -41,7 +41,8 @@ def start(environment: Mapping[str, str] = os.environ) -> None:
     Each process is told by `JAXML_COORDINATOR` (host:port of process 0),
     `JAXML_PROCESSES` (how many) and `JAXML_PROCESS` (which one, from 0). Under Slurm,
     Open MPI and on TPU pods of Kubernetes nothing need be set; on other TPU pods set
-    `JAXML_COORDINATOR=auto`. A process that is alone has nothing to join.
+    `JAXML_COORDINATOR=auto`. A process that is alone has nothing to join. CPU devices
+    that are simulated are made to run one program at a time: they could deadlock.
 
     Raises:
         ValueError: the three variables do not make sense together.
@@ -49,6 +50,7 @@ def start(environment: Mapping[str, str] = os.environ) -> None:
     """
     if jax.distributed.is_initialized():
         return
+    _one_at_a_time(environment)
     names = ("JAXML_COORDINATOR", "JAXML_PROCESSES", "JAXML_PROCESS")
     given = {name: environment[name] for name in names if environment.get(name)}
     if given.get("JAXML_COORDINATOR") == "auto" or (
@@ -72,6 +74,18 @@ def start(environment: Mapping[str, str] = os.environ) -> None:
         )
     if int(count) > 1:
         jax.distributed.initialize(address, int(count), int(index))
+
+
+def _one_at_a_time(environment: Mapping[str, str]) -> None:
+    """Let a CPU that plays several devices run one program after another.
+
+    Programs in flight together can fill all its threads with collectives, each of which
+    waits for a device that has no thread left.
+    """
+    flags = environment.get("XLA_FLAGS", "")
+    simulated = re.search(r"host_platform_device_count=(\d+)", flags)
+    if environment.get("JAXML_PROCESSES") or (simulated and int(simulated[1]) > 1):
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 
 def _cluster(environment: Mapping[str, str]) -> bool:

@@ -23,6 +23,8 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Steps of eight simulated devices in flight together can deadlock on two cores.
+jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 
 def _folder(variable: str, what: str) -> Path:

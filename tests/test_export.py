@@ -15,6 +15,7 @@ import pytest
 import safetensors.numpy
 
 from jaxml import export
+from jaxml import signature as signatures
 
 CLASSES = ("cat", "dog", "owl")
 

@@ -115,6 +115,8 @@ def _loop(step, state, loader, plan, visible):
     if place is None and hasattr(loader, "state_at"):
         place = loader.state_at(done)
     stopped = judging.gave_up(keeper)
+    # Steps in flight together can deadlock where one CPU plays several devices.
+    crowded = jax.default_backend() == "cpu" and jax.device_count() > 1
     with contextlib.ExitStack() as closing:
         watch, book, bar, batches = _open(closing, plan, loader, place, done, visible)
         if done >= plan.steps and keeper is None:
@@ -128,6 +130,8 @@ def _loop(step, state, loader, plan, visible):
             if done >= plan.steps or stopped:
                 break
             state, metrics = step(state, next(batches))
+            if crowded:
+                jax.block_until_ready(metrics)
             done += 1
             book.flush()  # while the device is busy with that step
             if plan.waits(done):
@@ -180,7 +184,9 @@ def _restore(folder, tree, loader):
     found = folder.checkpoints.restore(state if keeper is None else tree)
     if found is None:  # killed before its first save
         step = int(state.step)
-        logger.info("%s has no checkpoint yet: it goes on from step %d", folder.path, step)
+        logger.info(
+            "%s has no checkpoint yet: it goes on from step %d", folder.path, step
+        )
         folder.log.cut(step)
         return tree, None
     if jax.process_index() == 0:
