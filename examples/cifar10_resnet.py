@@ -4,8 +4,8 @@
     jaxml run examples/cifar10_resnet.py
     jaxml run examples/cifar10_resnet.py width=64 bf16=true      # on a GPU
 
-Expected: with 4,000 training images (a subset) test accuracy 0.68 in ten minutes on two
-cores; with all 50,000 and width=64 above 0.94.
+Expected: with 4,000 training images (a subset) and the width of 16, test accuracy 0.62
+in five minutes on two cores.
 """
 
 import sys
@@ -31,14 +31,14 @@ from jaxml.train.folder import Run
 class Config:
     """What `key=value` on the command line may change."""
 
-    width: int = 32  # channels of the first stage; the paper has 64
+    width: int = 16  # channels of the first stage; the paper has 64
     bf16: bool = False  # compute in bfloat16
     optimizer: Optimizer = field(
         default_factory=lambda: Optimizer(
             "nesterov", rate=0.1, schedule="one_cycle", weight_decay=5e-3
         )
     )
-    epochs: int = 30
+    epochs: int = 15
     batch_size: int = 64
     rows: int | None = None  # to train on; None: all there are
     seed: int = 0
