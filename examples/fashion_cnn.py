@@ -4,7 +4,7 @@
     jaxml run examples/fashion_cnn.py
     jaxml run examples/fashion_cnn.py widths=16,32,64 epochs=3 --folder runs/small
 
-Expected: test accuracy 0.925 or more after 8 epochs, in six minutes on two cores.
+Expected: test accuracy 0.92 or more after 8 epochs, in five minutes on two cores.
 """
 
 import sys
