@@ -1,0 +1,1 @@
+"""The models of scikit-learn as pure functions: the module is the estimator."""
