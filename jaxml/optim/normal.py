@@ -5,34 +5,24 @@ coef, intercept, spectrum = normal.fit(x, y, alpha, sample_weight, fit_intercept
 XᵀX has the squared condition of X, so half of the digits are lost at once. Two
 remedies: the solution is refined with residuals taken from the rows (each step
 multiplies the error by that of the inverse); and where XᵀX is singular in this dtype,
-the rows are rotated to its eigenvectors and scaled, after which a second Gram matrix
-tells the small singular values apart (Cholesky QR, twice). Both reduce over rows, so
+the singular values are taken from the rows (see `spectrum`). Both reduce over rows, so
 they shard.
 
 Letters: n rows, d features, t targets, a values of alpha, s = min(n, d).
 
 References:
-    Björck, 1996. Numerical Methods for Least Squares Problems, section 6.6.5. Yamamoto
-    et al., 2015. Roundoff error analysis of the CholeskyQR2 algorithm. ETNA 44.
+    Björck, 1996. Numerical Methods for Least Squares Problems, section 6.6.5.
 """
-
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from jaxml.ops import moments as sums
-from jaxml.optim import implicit
+from jaxml.optim import implicit, spectrum
+from jaxml.optim.spectrum import Spectrum
 
-__all__ = ["Spectrum", "fit", "path", "solve", "solve_path"]
-
-
-class Spectrum(NamedTuple):
-    """Singular values of the centred, weighted rows."""
-
-    singular: Float[Array, "s"]  # falling
-    rank: Int[Array, ""]  # how many are above rounding
+__all__ = ["fit", "path", "solve", "solve_path"]
 
 
 def fit(
@@ -59,11 +49,11 @@ def fit(
     fixed = jax.lax.stop_gradient(problem)
     alpha = jnp.asarray(alpha, x.dtype)
     if len(x) < x.shape[1]:
-        found, spectrum = _wide(fixed, jax.lax.stop_gradient(alpha))
+        found, seen = _wide(fixed, jax.lax.stop_gradient(alpha))
     else:
-        found, spectrum = _tall(fixed, jax.lax.stop_gradient(alpha))
+        found, seen = _tall(fixed, jax.lax.stop_gradient(alpha))
     coef = _attach(problem, alpha, found)
-    return coef, problem.intercept(coef), spectrum
+    return coef, problem.intercept(coef), seen
 
 
 def path(
@@ -105,8 +95,8 @@ def solve(
         gain = jnp.where(known, 1 / jnp.where(known, values + alpha, 1), 0)
         coef = (cross @ vectors) * gain[None] @ vectors.T
     singular = jnp.sqrt(jnp.maximum(values[::-1], 0))
-    spectrum = Spectrum(singular, known.sum().astype(jnp.int32))
-    return coef, _intercept(moments, coef, fit_intercept), spectrum
+    seen = Spectrum(singular, known.sum().astype(jnp.int32))
+    return coef, _intercept(moments, coef, fit_intercept), seen
 
 
 def solve_path(
@@ -208,12 +198,13 @@ def _tall(problem, alpha):
         return jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(gram)[::-1], 0))
 
     def by_singular_values(_):
-        return _by_singular_values(*problem.weighted_rows(), gram, alpha)
+        rows, targets = problem.weighted_rows()
+        return spectrum.least(rows, targets, gram, alpha)
 
     ways = (by_rows, by_centred_rows, by_singular_values)
     way = jnp.where(definite, far.astype(jnp.int32), 2)
     coef, singular = jax.lax.switch(way, ways, None)
-    return coef, Spectrum(singular, _rank(singular))
+    return coef, Spectrum(singular, spectrum.rank(singular))
 
 
 def _cholesky_inverse(gram, alpha):
@@ -227,9 +218,8 @@ def _cholesky_inverse(gram, alpha):
     # By how much collinearity inflates a variance. A penalty forgives weak directions;
     # without it their digits count. (A NaN is not definite either.)
     inflation = jnp.diagonal(middle).max()
-    most = 1 / (30 * d * eps)
-    most = jnp.where(alpha > 0, most, jnp.minimum(most, eps**-0.35))
-    definite = inflation < most
+    limit = 1 / (30 * d * eps)
+    definite = inflation < jnp.where(alpha > 0, limit, jnp.minimum(limit, eps**-0.35))
     return scale[:, None] * middle * scale[None], definite
 
 
@@ -247,31 +237,6 @@ def _refine(coef, back, slope):
     small = jnp.finfo(coef.dtype).eps ** 0.8
     more = lambda coef: refine(refine(coef)[0])[0]
     return jax.lax.cond(share**2 > small, more, lambda coef: coef, coef)
-
-
-def _by_singular_values(rows, targets, gram, alpha):
-    """Right singular vectors from two Gram matrices, left ones from the rows."""
-    d, eps = len(gram), jnp.finfo(gram.dtype).eps
-    with jax.default_matmul_precision("highest"):
-        values, vectors = jnp.linalg.eigh(gram)
-        floor = jnp.maximum(d * eps * values[-1], jnp.finfo(gram.dtype).tiny)
-        stretch = jnp.sqrt(jnp.maximum(values, floor))
-        even = rows @ (vectors / stretch[None])
-        values, turns = jnp.linalg.eigh(jnp.einsum("ni,nj->ij", even, even))
-        root = jnp.sqrt(jnp.maximum(values, 0))[:, None] * turns.T * stretch[None]
-        _, singular, axes = jnp.linalg.svd(root @ vectors.T)
-        gain = _gain(singular, alpha)
-        divisor = jnp.where(singular > _noise(singular), singular, jnp.inf)
-        left = rows @ (axes.T / divisor[None])  # orthonormal columns, or 0
-
-        def step(coef):  # its error grows with the condition, not with its square
-            rest = targets - rows @ coef.T
-            pull = jnp.einsum("nt,nk->tk", rest, left) * singular[None]
-            return ((pull - alpha * (coef @ axes.T)) * gain[None]) @ axes
-
-        coef = step(jnp.zeros((targets.shape[1], d), rows.dtype))
-        coef = coef + step(coef)
-        return coef + step(coef), singular
 
 
 def _wide(problem, alpha):
@@ -295,27 +260,11 @@ def _wide(problem, alpha):
 
         def by_singular_values(_):
             left, singular, right = jnp.linalg.svd(rows, full_matrices=False)
-            gain = _gain(singular, alpha) * singular
+            gain = spectrum.gain(singular, alpha) * singular
             return (targets.T @ left * gain[None]) @ right, singular
 
         coef, singular = jax.lax.cond(definite, dual, by_singular_values, None)
-    return coef, Spectrum(singular, _rank(singular))
-
-
-def _noise(singular):
-    """What rounding may make of a singular value of 0."""
-    return 20 * jnp.finfo(singular.dtype).eps * singular[0]
-
-
-def _rank(singular):
-    return (singular > _noise(singular)).sum().astype(jnp.int32)
-
-
-def _gain(singular, alpha):
-    """1 / (s² + α); 0 for a direction that neither the rows nor alpha determine."""
-    noise = _noise(singular)
-    known = (singular > noise) | (alpha > noise**2)
-    return jnp.where(known, 1 / jnp.where(known, singular**2 + alpha, 1), 0)
+    return coef, Spectrum(singular, spectrum.rank(singular))
 
 
 def _sums(moments, fit_intercept):

@@ -79,10 +79,10 @@ def fit(
     """
     check.rows(x, y, sample_weight)
     check.at_least("alpha", alpha, 0)
-    if getattr(alpha, "ndim", 0) and alpha.shape != y.shape[1:]:
+    if jnp.shape(alpha) not in ((), y.shape[1:]):
         raise ValueError(
             f"alpha must be one number, or one for each target {list(y.shape[1:])}; "
-            f"got {list(alpha.shape)}"
+            f"got {list(jnp.shape(alpha))}"
         )
     return _fit(x, y, alpha, sample_weight, fit_intercept)
 
