@@ -32,7 +32,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 import classical_cases
 
-SECONDS = 4.0  # of repetitions for one figure
+SECONDS = 1.0  # of repetitions for one figure
 
 
 def timed(call) -> float:
