@@ -1,0 +1,20 @@
+"""The table: class of scikit-learn -> how the functional model computes it."""
+
+from jaxml.sklearn import (
+    class_rows,
+    dummy_rows,
+    linear_rows,
+    machine_rows,
+    neighbor_rows,
+)
+from jaxml.sklearn.row import Row
+
+__all__ = ["TABLE"]
+
+TABLE: dict[str, Row] = {
+    **linear_rows.ROWS,
+    **class_rows.ROWS,
+    **neighbor_rows.ROWS,
+    **machine_rows.ROWS,
+    **dummy_rows.ROWS,
+}
