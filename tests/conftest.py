@@ -50,6 +50,20 @@ def parity_folder() -> Path:
     return _folder("JAXML_PARITY", "needs the reference vectors")
 
 
+@pytest.fixture(autouse=True)
+def _few_programs(request):
+    """Forget compiled programs before the process runs out of memory maps.
+
+    Each program for eight devices holds over a hundred maps; Linux allows 65,530.
+    """
+    yield
+    maps = Path("/proc/self/maps")
+    request.config.count_of_tests = getattr(request.config, "count_of_tests", 0) + 1
+    if request.config.count_of_tests % 8 == 0 and maps.exists():
+        if maps.read_bytes().count(b"\n") > 25_000:
+            jax.clear_caches()
+
+
 @pytest.fixture
 def key():
     return jax.random.key(0)

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1] / "jaxml"
 MAY_IMPORT = {  # from the ground up
     "ops": "",
     "losses": "",
-    "metrics": "",
+    "metrics": "ops",
     "config": "",
     "sharding": "",
     "signature": "",

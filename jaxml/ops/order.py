@@ -39,6 +39,8 @@ def argsort(x: Shaped[Array, "n"]) -> Int[Array, "n"]:
     >>> argsort(jnp.array([2.0, -1.0, 0.5]))
     Array([1, 2, 0], dtype=int32)
     """
+    # Of 16 bits the index could leave none.
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     key = bits(jax.lax.stop_gradient(x))
     n, width = len(x), key.dtype.itemsize * 8
     index = max(1, (n - 1).bit_length())
