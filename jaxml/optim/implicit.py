@@ -80,14 +80,25 @@ def _dense(product, target):
 
 
 def _cg(product, target):
-    return jax.scipy.sparse.linalg.cg(
-        product, target, tol=float(jnp.finfo(target.dtype).eps), maxiter=len(target) * 4
-    )[0]
+    return jax.lax.custom_linear_solve(product, target, _gradients, symmetric=True)
 
 
 def _normal(product, target):
+    return jax.lax.custom_linear_solve(product, target, _by_normal, _by_normal)
+
+
+def _gradients(product, target):
+    """Conjugate gradients, to the last digits."""
+    eps = float(jnp.finfo(target.dtype).eps)
+    most = 4 * len(target)
+    return jax.scipy.sparse.linalg.cg(product, target, tol=eps, maxiter=most)[0]
+
+
+def _by_normal(product, target):
+    """The same on the normal equations, for a Jacobian that is not symmetric."""
     transpose = jax.linear_transpose(product, target)
-    return _cg(lambda vector: transpose(product(vector))[0], transpose(target)[0])
+    square = lambda vector: transpose(product(vector))[0]
+    return _gradients(square, transpose(target)[0])
 
 
 _SOLVERS = {"dense": _dense, "cg": _cg, "normal": _normal}

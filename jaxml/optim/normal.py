@@ -18,11 +18,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxml.ops import linalg
 from jaxml.ops import moments as sums
 from jaxml.optim import implicit, spectrum
 from jaxml.optim.spectrum import Spectrum
 
 __all__ = ["fit", "path", "solve", "solve_path"]
+
+SMALL = 256  # columns up to which LAPACK is not needed
 
 
 def fit(
@@ -175,14 +178,15 @@ def _attach(problem, alpha, found):
 def _tall(problem, alpha):
     """More rows than columns: the cheapest way that keeps the digits."""
     moments, gram = problem.moments, problem.gram
-    back, definite = _cholesky_inverse(gram, alpha)
+    back, definite = _inverse(gram, alpha)
     start = jnp.matmul(problem.cross, back, precision="highest")
     # Means far above the spread cancel in x coef: then a centred copy is worth it.
     far = moments.weight * moments.mean_x**2 > 100 * jnp.diagonal(moments.gram)
     far = far.any() & problem.fit_intercept
 
     def by_rows(_):
-        return _refine(start, back, lambda coef: problem.slope(coef, alpha)), near()
+        coef = _refine(start, back, lambda coef: problem.slope(coef, alpha))
+        return coef, near(coef)
 
     def by_centred_rows(_):
         rows, targets = problem.weighted_rows()
@@ -192,9 +196,12 @@ def _tall(problem, alpha):
             pull = jnp.einsum("nt,nd->td", left, rows, precision="highest")
             return alpha * coef - pull
 
-        return _refine(start, back, slope), near()
+        coef = _refine(start, back, slope)
+        return coef, near(coef)
 
-    def near():
+    def near(coef):
+        # After the passes over the rows: LAPACK's threads would disturb them.
+        gram = jax.lax.optimization_barrier((problem.gram, coef))[0]
         return jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(gram)[::-1], 0))
 
     def by_singular_values(_):
@@ -207,20 +214,25 @@ def _tall(problem, alpha):
     return coef, Spectrum(singular, spectrum.rank(singular))
 
 
-def _cholesky_inverse(gram, alpha):
+def _inverse(gram, alpha):
     """(gram + αI)⁻¹, and whether it can be trusted."""
     d, eps, tiny = len(gram), jnp.finfo(gram.dtype).eps, jnp.finfo(gram.dtype).tiny
     eye = jnp.eye(d, dtype=gram.dtype)
     shifted = gram + alpha * eye
     scale = jax.lax.rsqrt(jnp.maximum(jnp.diagonal(shifted), tiny))
-    factor = jnp.linalg.cholesky(scale[:, None] * shifted * scale[None])
-    middle = jax.scipy.linalg.cho_solve((factor, True), eye)
+    even = scale[:, None] * shifted * scale[None]
+    if d <= SMALL:
+        middle, pivots = linalg.inverse(even)
+    else:
+        factor = jnp.linalg.cholesky(even)
+        middle = jax.scipy.linalg.cho_solve((factor, True), eye)
+        pivots = jnp.diagonal(factor) ** 2
     # By how much collinearity inflates a variance. A penalty forgives weak directions;
     # without it their digits count. (A NaN is not definite either.)
     inflation = jnp.diagonal(middle).max()
     limit = 1 / (30 * d * eps)
     definite = inflation < jnp.where(alpha > 0, limit, jnp.minimum(limit, eps**-0.35))
-    return scale[:, None] * middle * scale[None], definite
+    return scale[:, None] * middle * scale[None], definite & (pivots > eps).all()
 
 
 def _refine(coef, back, slope):
