@@ -155,7 +155,7 @@ MODELS = {
         {"alpha": 1e-3},
         {"alpha": 1e-3},
         quantile,
-        most=20_000,
+        most=2_000,
     ),
     "logistic, 2 classes": Model(
         "logistic", LINEAR + "LogisticRegression", "classes", loss=logistic
@@ -257,6 +257,7 @@ MODELS = {
         {"loss": "hinge"},
         {"loss": "hinge"},
         linear_svm(1),
+        most=20_000,
     ),
     "linear SVM regression": Model(
         "linear_svr",
@@ -265,6 +266,7 @@ MODELS = {
         {"epsilon": 0.1},
         {"epsilon": 0.1},
         linear_svr,
+        most=20_000,
     ),
     "SVM, RBF": Model("svc", "sklearn.svm.SVC", "classes", most=20_000),
     "SVM regression, RBF": Model("svr", "sklearn.svm.SVR", "regression", most=2_000),
@@ -273,6 +275,5 @@ MODELS = {
         "sklearn.isotonic.IsotonicRegression",
         "isotonic",
         theirs={"out_of_bounds": "clip"},
-        ours={"out_of_bounds": "clip"},
     ),
 }
