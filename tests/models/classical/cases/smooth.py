@@ -37,7 +37,7 @@ CASES = {
         glm,
         "counts",
         static={"link": "log", "tol": 1e-6},
-        traced={"power": (1.5, 1.0, 2.0), "alpha": (0.1, 1.0, 0.01)},
+        traced={"power": (1.5, 1.2, 2.0), "alpha": (0.1, 1.0, 0.01)},
     ),
     "huber": Case(
         huber,
