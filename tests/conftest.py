@@ -9,8 +9,6 @@ os.environ["XLA_FLAGS"] = (
     + " --xla_force_host_platform_device_count=8"
     # Eight devices on a busy machine with two cores may be late at a meeting.
     + " --xla_cpu_collective_call_terminate_timeout_seconds=300"
-    # Tests compile far more than they compute.
-    + " --xla_backend_optimization_level=0"
 )
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "xla"))

@@ -66,7 +66,8 @@ def fit(
         y: targets: any for power 0; at least 0 from 1 up to (not) 2; else above 0.
             Data can't be refused under jit: a target out of range gives a model that
             means nothing.
-        power: p; not between 0 and 1, where there is no such distribution.
+        power: p; not between 0 and 1, where there is no such distribution. A number 0,
+            1 or 2 that is known before tracing has a program of its own.
         alpha: strength of the penalty on the squares of the coefficients, at least 0;
             the intercept is free.
         link: the score is the mean ("identity") or its logarithm ("log"). "auto":
