@@ -1,5 +1,6 @@
-"""Inverse of a small positive definite matrix without LAPACK.
+"""Affine maps, and the inverse of a small positive definite matrix without LAPACK.
 
+values = linalg.affine(x, coef, intercept)
 matrix, pivots = linalg.inverse(gram)              # the pivots are all above 0
 
 On a CPU, XLA hands factorisations to LAPACK, whose threads go on spinning for some tens
@@ -7,7 +8,7 @@ of milliseconds after a call and take the cores from the products that follow: a
 200,000 x 100 rows takes twice as long. Below a few hundred columns a loop of rank-one
 updates costs no more than LAPACK does.
 
-Letters: d columns.
+Letters: m rows, d columns, t targets.
 
 References:
     Goodnight, 1979. A tutorial on the SWEEP operator. The American Statistician 33(3).
@@ -17,7 +18,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-__all__ = ["inverse"]
+__all__ = ["affine", "inverse"]
+
+
+def affine(
+    x: Float[Array, "m d"], coef: Float[Array, "*t d"], intercept: Float[Array, "*t"]
+) -> Float[Array, "m *t"]:
+    """x coefᵀ + intercept, for one target or several.
+
+    >>> affine(jnp.array([[1.0, 2.0]]), jnp.array([3.0, 4.0]), jnp.array(5.0))
+    Array([16.], dtype=float32)
+    """
+    product = jnp.matmul(x, coef.T, precision="highest")
+    return product + jnp.broadcast_to(intercept, product.shape)
 
 
 def inverse(

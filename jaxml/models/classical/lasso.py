@@ -19,11 +19,11 @@ References:
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxml.models.classical import elastic_net
 from jaxml.models.classical.elastic_net import Moments, merge, stats, subtract
+from jaxml.ops import linalg
 
 __all__ = [
     "Lasso",
@@ -83,6 +83,7 @@ def fit(
     Raises:
         ValueError: if shapes do not fit or a number is out of its range.
 
+    >>> import jax.numpy as jnp
     >>> x = jnp.array([[-1.0], [0.0], [1.0]])
     >>> fit(x, 3 * x[:, 0], alpha=1.0).coef.round(4)
     Array([1.5], dtype=float32)
@@ -217,5 +218,4 @@ def alpha_grid(
 @jax.jit
 def predict(model: Lasso, x: Float[Array, "m d"]) -> Float[Array, "m *t"]:
     """The linear map of every row of `x`."""
-    product = jnp.matmul(x, model.coef.T, precision="highest")
-    return product + jnp.broadcast_to(model.intercept, product.shape)
+    return linalg.affine(x, model.coef, model.intercept)

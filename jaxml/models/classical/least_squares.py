@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxml.ops import check
+from jaxml.ops import check, linalg
 from jaxml.ops.moments import Moments, merge, stats, subtract
 from jaxml.optim import normal
 
@@ -108,8 +108,7 @@ def solve(moments: Moments, *, fit_intercept: bool = True) -> LeastSquares:
 @jax.jit
 def predict(model: LeastSquares, x: Float[Array, "m d"]) -> Float[Array, "m *t"]:
     """The linear map of every row of `x`."""
-    product = jnp.matmul(x, model.coef.T, precision="highest")
-    return product + jnp.broadcast_to(model.intercept, product.shape)
+    return linalg.affine(x, model.coef, model.intercept)
 
 
 def _shaped(coef, intercept, spectrum, targets):

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxml.ops import check
+from jaxml.ops import check, linalg
 from jaxml.ops.moments import Moments, merge, stats, subtract
 from jaxml.optim import normal
 
@@ -181,8 +181,7 @@ def solve_path(
 @jax.jit
 def predict(model: Ridge, x: Float[Array, "m d"]) -> Float[Array, "m *t"]:
     """The linear map of every row of `x`."""
-    product = jnp.matmul(x, model.coef.T, precision="highest")
-    return product + jnp.broadcast_to(model.intercept, product.shape)
+    return linalg.affine(x, model.coef, model.intercept)
 
 
 def _shaped(coef, intercept, targets):
