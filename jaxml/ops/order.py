@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Shaped
 
-__all__ = ["argsort", "bits"]
+__all__ = ["argsort", "bits", "count_up_to"]
 
 
 def bits(x: Shaped[Array, "*shape"]) -> Shaped[Array, "*shape"]:
@@ -52,3 +52,32 @@ def argsort(x: Shaped[Array, "n"]) -> Int[Array, "n"]:
         packed = jnp.sort((digit << jnp.asarray(index, key.dtype)) | place)
         order = order[(packed & low).astype(jnp.int32)]
     return order
+
+
+def count_up_to(
+    edges: Shaped[Array, "m"], x: Shaped[Array, "*n"], used: Int[Array, ""]
+) -> Int[Array, "*n"]:
+    """How many of the first `used` edges are at most x.
+
+    As `searchsorted` from the right, in steps that only the part in use asks for: where
+    few of many edges are used, they lie in the cache.
+
+    Args:
+        edges: numbers, ascending as far as they are used.
+        x: what to place among them.
+        used: how many edges count, from 0 to m.
+
+    >>> count_up_to(jnp.array([1.0, 2.0, 3.0]), jnp.array([0.5, 2.0, 9.0]), jnp.array(2))
+    Array([0, 2, 2], dtype=int32)
+    """
+    edges, x = jax.lax.stop_gradient((edges, x))
+    used = used.astype(jnp.int32)
+
+    def halve(_, carry):
+        low, width = carry  # the answer is from low to low + width
+        probe = jnp.minimum(low + (width + 1) // 2, used)
+        return jnp.where(edges[jnp.maximum(probe - 1, 0)] <= x, probe, low), width // 2
+
+    steps = 32 - jax.lax.clz(used)
+    start = (jnp.zeros(x.shape, jnp.int32), used)
+    return jax.lax.fori_loop(0, steps, halve, start)[0]

@@ -23,3 +23,12 @@ def test_matches_numpy(n, dtype):
 def test_runs_under_vmap():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 20)), jnp.float32)
     np.testing.assert_array_equal(jax.vmap(order.argsort)(x), np.argsort(x, axis=1))
+
+
+@pytest.mark.parametrize("used", [0, 1, 2, 7, 8, 40])
+def test_count_up_to_is_searchsorted_of_the_used_part(used):
+    rng = np.random.default_rng(used)
+    edges = np.sort(rng.integers(0, 20, 40)).astype(np.float32)
+    x = rng.integers(-1, 21, 50).astype(np.float32)
+    found = order.count_up_to(jnp.asarray(edges), jnp.asarray(x), jnp.asarray(used))
+    np.testing.assert_array_equal(found, np.searchsorted(edges[:used], x, "right"))

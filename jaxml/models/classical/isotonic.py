@@ -141,7 +141,7 @@ def predict(
 def _predict(model, x, *, clip):
     edges, values = model.X_thresholds, model.y_thresholds
     inside = jnp.clip(x, edges[0], edges[-1])
-    right = jnp.searchsorted(edges, inside, side="right")
+    right = order.count_up_to(edges, inside, model.n_thresholds)
     right = jnp.clip(right, 1, jnp.maximum(model.n_thresholds - 1, 1))
     right = jnp.minimum(right, len(edges) - 1)
     left = jnp.maximum(right - 1, 0)
