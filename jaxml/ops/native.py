@@ -19,6 +19,7 @@ import hashlib
 import logging
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
@@ -37,6 +38,20 @@ __all__ = ["argsort", "call", "enabled", "reason"]
 _FUNCTIONS = {
     "sgd": ("argsort", "sgd_epoch_float32", "sgd_epoch_float64"),
     "dual_coordinate": ("dual_coordinate_float32", "dual_coordinate_float64"),
+    "bins": (
+        "bins_find_float32",
+        "bins_find_float64",
+        "bins_codes_float32",
+        "bins_codes_float64",
+    ),
+    "select": ("select_float32", "select_float64"),
+    "histogram": ("histogram_float32", "histogram_float64"),
+    "trees": (
+        "trees_sum_float32",
+        "trees_sum_float64",
+        "trees_leaves_float32",
+        "trees_leaves_float64",
+    ),
 }
 _FLAGS = ("-O3", "-shared", "-fPIC", "-std=c++17", "-fopenmp-simd")
 _SECONDS = 120  # a compiler that takes longer is taken for broken
@@ -145,7 +160,7 @@ def _build(source: str) -> tuple[Path, str]:
     version = subprocess.run(
         [compiler, "--version"], capture_output=True, text=True, timeout=_SECONDS
     )
-    parts = [code.read_text(), jaxlib.__version__, version.stdout, *_FLAGS]
+    parts = [*_texts(code), jaxlib.__version__, version.stdout, *_FLAGS]
     parts += [platform.system(), platform.machine()]
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     folder = _cache()
@@ -156,7 +171,8 @@ def _build(source: str) -> tuple[Path, str]:
     # Processes that build at once, or die while they do, leave whole files or none.
     handle, name = tempfile.mkstemp(prefix=f"{source}-", suffix=".tmp", dir=folder)
     os.close(handle)
-    command = [compiler, *_FLAGS, "-I", jax.ffi.include_dir(), str(code), "-o", name]
+    folders = ["-I", jax.ffi.include_dir(), "-I", str(code.parent)]
+    command = [compiler, *_FLAGS, *folders, str(code), "-o", name]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
         if done.returncode:
@@ -165,6 +181,19 @@ def _build(source: str) -> tuple[Path, str]:
     finally:
         Path(name).unlink(missing_ok=True)
     return path, digest
+
+
+def _texts(code: Path) -> list[str]:
+    """The text of a source and of the headers beside it that it includes."""
+    texts: dict[Path, str] = {}
+    todo = [code]
+    while todo:
+        path = todo.pop()
+        if path not in texts and path.exists():
+            texts[path] = path.read_text()
+            names = re.findall(r'^\s*#\s*include\s*"([^"]+)"', texts[path], re.M)
+            todo += [code.parent / name for name in names]
+    return [texts[path] for path in sorted(texts)]
 
 
 def _compiler() -> str:

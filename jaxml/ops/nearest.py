@@ -6,10 +6,11 @@ counts = nearest.by_blocks(lambda q: (pairwise(q, x) < 1).sum(1), queries, len(x
 
 Letters: m queries, n points, d features, k neighbours, G groups of points.
 
-Of a block of queries the distances to all points stay in the cache; the k smallest lie
-in the k groups of least minimum, so only k n / G numbers of n go through `top_k`. In
-the metrics that a matmul gives, that matmul only proposes k and some more candidates,
-whose distances are then computed from differences and sorted anew.
+Of a block of queries the distances to all points stay in the cache. On a CPU with a C++
+compiler a kernel reads them once (`select.cc`); elsewhere the k smallest are sought in
+the k groups of least minimum, so only k n / G numbers of n go through `top_k`. In the
+metrics that a matmul gives, that matmul only proposes k and some more candidates, whose
+distances are then computed from differences and sorted anew.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxml.ops import check, distance
+from jaxml.ops import check, distance, native
 
 __all__ = ["Nearest", "by_blocks", "k_nearest", "k_smallest"]
 
@@ -36,7 +37,6 @@ class Nearest(NamedTuple):
     indices: Int[Array, "m k"]  # of the point; ties go to the lower one
 
 
-@partial(jax.jit, static_argnames=("k", "metric", "p", "block"))
 def k_nearest(
     queries: Float[Array, "m d"],
     x: Float[Array, "n d"],
@@ -74,20 +74,39 @@ def k_nearest(
     Array([[1, 0]], dtype=int32)
     """
     metric = distance.resolve(metric, p)
+    check.size("k", k, 1, len(x))
+    return _k_nearest(
+        queries,
+        x,
+        present,
+        k=k,
+        metric=metric,
+        p=p,
+        block=block,
+        kernel=native.enabled("select"),
+    )
+
+
+@partial(jax.jit, static_argnames=("k", "metric", "p", "block", "kernel"))
+def _k_nearest(queries, x, present, *, k, metric, p, block, kernel):
     n = len(x)
-    check.size("k", k, 1, n)
     if present is not None:
         x = jnp.where(present[:, None], x, 0)  # a row that is absent may hold NaN
     # The proposal rounds: some candidates beyond k, so that none of the k is missed.
     candidates = min(n, k + max(4, k // 4))
-    groups = _groups(n, candidates)
-    padding = -n % groups  # once here, and not the distances of every block
+    padding = 0  # once here, and not the distances of every block
+    if kernel:
+        # Below 64 queries the matmul costs more than what leaves the cache.
+        block = max(64, _block(n, most=256)) if block is None else block
+    else:
+        padding = -n % _groups(n, candidates)
     propose = _proposer(lax.stop_gradient(x), metric, p, present, padding)
 
     def search(block_queries):
         # The barrier: the distances are read twice, and must not be computed twice.
         values = lax.optimization_barrier(propose(lax.stop_gradient(block_queries)))
-        return k_smallest(values, candidates).astype(jnp.int32)
+        smallest = _select if kernel else k_smallest
+        return smallest(values, candidates).astype(jnp.int32)
 
     # In the order of the rows, so that the lower of equal distances comes first.
     index = jnp.sort(by_blocks(search, queries, n, block=block), axis=1)
@@ -158,6 +177,16 @@ def k_smallest(values: Float[Array, "b n"], k: int) -> Int[Array, "b k"]:
     return jnp.take_along_axis(best, place // length, 1) * length + place % length
 
 
+def _select(values, k):
+    """`k_smallest` by the kernel."""
+    shape = jax.ShapeDtypeStruct((len(values), k), jnp.int32)
+
+    def fallback(values):
+        return (k_smallest(values, k).astype(jnp.int32),)
+
+    return native.call("select", f"select_{values.dtype}", fallback, [shape], values)[0]
+
+
 def _proposer(
     x: Array, metric: distance.Metric, p: float, present: Array | None, padding: int
 ) -> Callable[[Array], Array]:
@@ -205,8 +234,8 @@ def _groups(n: int, k: int) -> int:
     return 1 if n < 4 * groups or 4 * k > groups else groups
 
 
-def _block(n: int) -> int:
+def _block(n: int, most: int = 64) -> int:
     """Queries whose distances to n points fill the cache, a power of 2."""
     numbers = 2**21 if jax.default_backend() == "cpu" else 2**26
-    size = max(16, min(numbers // n, 64 if numbers == 2**21 else 1024))
+    size = max(16, min(numbers // n, most if numbers == 2**21 else 1024))
     return 2 ** (size.bit_length() - 1)

@@ -1,5 +1,7 @@
 """The k nearest rows against a full sort."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from jax.test_util import check_grads
 from scipy.spatial.distance import cdist
 
-from jaxml.ops import distance, nearest
+from jaxml.ops import distance, native, nearest
 
 
 def brute(queries, x, k, metric="euclidean", **options):
@@ -26,6 +28,17 @@ def cloud():
     )
 
 
+@pytest.fixture(params=["kernel", "xla"])
+def form(request, monkeypatch):
+    """Both forms of the search."""
+    if request.param == "xla":
+        monkeypatch.setenv("JAXML_NATIVE", "0")
+    elif not native.enabled("select"):
+        pytest.skip(native.reason("select"))
+    return request.param
+
+
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("k", [1, 5, 300])
 @pytest.mark.parametrize("block", [16, None])
 def test_matches_a_full_sort(cloud, k, block):
@@ -54,6 +67,25 @@ def test_matches_a_full_sort_in_every_metric(cloud, metric, p, reference):
     np.testing.assert_allclose(found.distances, distances, rtol=3e-6)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_kernel_selects_as_top_k(dtype):
+    if not native.enabled("select"):
+        pytest.skip(native.reason("select"))
+    rng = np.random.default_rng(5)
+    with jax.enable_x64(dtype == np.float64):
+        values = rng.integers(0, 30, (40, 517)).astype(dtype)
+        values[3, ::5] = np.inf
+        values[4] = np.inf
+        values[5, 400] = -np.inf
+        values[6, 77] = np.nan
+        for k in (1, 7, 32, 517):
+            found = np.asarray(nearest._select(jnp.asarray(values), k))
+            keys = np.where(np.isnan(values), -np.inf, values)
+            by = np.argsort(keys, axis=1, kind="stable")[:, :k]
+            np.testing.assert_array_equal(found, by)
+
+
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("d", [2, 30])
 def test_groups_and_blocks_are_exact_with_ties(d):
     # Whole numbers: most distances tie, and must go to the lower row.
@@ -126,7 +158,7 @@ def test_gradient_of_a_distance(cloud):
     with jax.enable_x64(True):
         queries, x = jnp.float64(queries[:3]), jnp.float64(x)
         total = lambda q, x: nearest.k_nearest(q, x, k=3).distances.sum()
-        check_grads(total, (queries, x), order=1, modes=["rev"])
+        check_grads(jax.jit(total), (queries, x), order=1, modes=["rev"])
 
 
 def test_runs_under_vmap(cloud):
@@ -139,9 +171,11 @@ def test_runs_under_vmap(cloud):
         np.testing.assert_array_equal(together.indices[i], alone.indices)
 
 
+@pytest.mark.usefixtures("form")
 def test_memory_is_bounded_by_the_block():
     queries, x = jnp.zeros((4096, 16)), jnp.zeros((8192, 16))
-    compiled = nearest.k_nearest.lower(queries, x, k=5, block=16).compile()
+    search = jax.jit(partial(nearest.k_nearest, k=5, block=16))
+    compiled = search.lower(queries, x).compile()
     full = 4 * len(queries) * len(x)
     assert compiled.memory_analysis().temp_size_in_bytes < full / 10
 
