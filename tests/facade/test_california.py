@@ -32,7 +32,7 @@ THEIRS = (
 EXACT = {"tol": 1e-10, "max_iter": 10_000}
 REGRESSORS = {
     "LinearRegression": {},
-    "Ridge": {"alpha": 3.0, "tol": 1e-4},
+    "Ridge": {"alpha": 3.0},
     "Lasso": {"alpha": 0.02} | EXACT,
     "ElasticNet": {"alpha": 0.05} | EXACT,
     "HuberRegressor": {"tol": 1e-9, "max_iter": 10_000},
