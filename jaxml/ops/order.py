@@ -67,11 +67,25 @@ def count_up_to(
         x: what to place among them.
         used: how many edges count, from 0 to m.
 
-    >>> count_up_to(jnp.array([1.0, 2.0, 3.0]), jnp.array([0.5, 2.0, 9.0]), jnp.array(2))
+    >>> used = jnp.array(2)
+    >>> count_up_to(jnp.array([1.0, 2.0, 9.0]), jnp.array([0.5, 2.0, 9.0]), used)
     Array([0, 2, 2], dtype=int32)
     """
     edges, x = jax.lax.stop_gradient((edges, x))
     used = used.astype(jnp.int32)
+    few = 1024
+    if len(edges) <= few:
+        return _halvings(edges, x, used)
+    # A loop copies what it reads from: the few edges, if that is enough.
+    return jax.lax.cond(
+        used <= few,
+        lambda: _halvings(edges[:few], x, used),
+        lambda: _halvings(edges, x, used),
+    )
+
+
+def _halvings(edges, x, used):
+    """Search by halves among the first `used` edges."""
 
     def halve(_, carry):
         low, width = carry  # the answer is from low to low + width

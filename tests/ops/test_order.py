@@ -25,10 +25,13 @@ def test_runs_under_vmap():
     np.testing.assert_array_equal(jax.vmap(order.argsort)(x), np.argsort(x, axis=1))
 
 
-@pytest.mark.parametrize("used", [0, 1, 2, 7, 8, 40])
-def test_count_up_to_is_searchsorted_of_the_used_part(used):
+@pytest.mark.parametrize(
+    ("used", "size"),
+    [(0, 40), (1, 40), (7, 40), (8, 40), (40, 40), (9, 2000), (1999, 2000)],
+)
+def test_count_up_to_is_searchsorted_of_the_used_part(used, size):
     rng = np.random.default_rng(used)
-    edges = np.sort(rng.integers(0, 20, 40)).astype(np.float32)
+    edges = np.sort(rng.integers(0, 20, size)).astype(np.float32)
     x = rng.integers(-1, 21, 50).astype(np.float32)
     found = order.count_up_to(jnp.asarray(edges), jnp.asarray(x), jnp.asarray(used))
     np.testing.assert_array_equal(found, np.searchsorted(edges[:used], x, "right"))
