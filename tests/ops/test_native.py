@@ -118,6 +118,21 @@ class TestBuild:
         source.write_text("int one() { return 2; }")
         assert native._build("sgd")[1] != digest
 
+    def test_a_changed_header_makes_another_name(self, tmp_path, monkeypatch):
+        (tmp_path / "sgd.cc").write_text(
+            '#include "one.h"\nint two() { return one(); }'
+        )
+        (tmp_path / "one.h").write_text('#pragma once\n#include "deep.h"')
+        monkeypatch.setenv("JAXML_CACHE", str(tmp_path))
+        monkeypatch.setattr(native, "__file__", str(tmp_path / "native.py"))
+        made = set()
+        for body in ("return 1;", "return 2;"):
+            (tmp_path / "deep.h").write_text(f"inline int one() {{ {body} }}")
+            made.add(native._build("sgd")[1])
+        (tmp_path / "other.h").write_text("no part of it")
+        made.add(native._build("sgd")[1])
+        assert len(made) == 2
+
 
 @needs_compiler
 class TestCall:
