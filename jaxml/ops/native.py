@@ -38,13 +38,11 @@ __all__ = ["argsort", "call", "enabled", "reason"]
 _FUNCTIONS = {
     "sgd": ("argsort", "sgd_epoch_float32", "sgd_epoch_float64"),
     "dual_coordinate": ("dual_coordinate_float32", "dual_coordinate_float64"),
-    "bins": (
-        "bins_find_float32",
-        "bins_find_float64",
-        "bins_codes_float32",
-        "bins_codes_float64",
-    ),
+    "bins": ("bins_find_float32", "bins_find_float64"),
+    "codes": ("codes_float32", "codes_float64"),
     "select": ("select_float32", "select_float64"),
+    "cart": ("cart_grow_float32", "cart_grow_float64"),
+    "boost": ("boost_float32", "boost_float64"),
     "histogram": ("histogram_float32", "histogram_float64"),
     "trees": (
         "trees_sum_float32",
@@ -52,8 +50,9 @@ _FUNCTIONS = {
         "trees_leaves_float32",
         "trees_leaves_float64",
     ),
+    "trees_shap": ("trees_shap_float32", "trees_shap_float64"),
 }
-_FLAGS = ("-O3", "-shared", "-fPIC", "-std=c++17", "-fopenmp-simd")
+_FLAGS = ("-O3", "-shared", "-fPIC", "-std=c++17", "-fopenmp-simd", "-w")
 _SECONDS = 120  # a compiler that takes longer is taken for broken
 _lock = threading.Lock()
 
