@@ -25,6 +25,7 @@ class Case:
     gathers: str = ""  # why rows of x must meet on one device ("" if they must not)
     rtol: float = 1e-3  # of predictions between equal problems, float32
     outputs: tuple[str, ...] = ("predict",)  # functions of (model, x) to compare
+    missing: bool = False  # NaN in x is a missing value, no fault
     positive: bool = False  # x must be at least 0 (multinomial, counts)
     predict: Mapping[str, Any] = field(default_factory=dict)  # keywords of the outputs
     n: int = 48  # rows, a multiple of 8

@@ -146,7 +146,13 @@ def test_second_call_does_not_compile(case, caplog):
 @cases()
 def test_not_a_number_ends_and_shows(case):
     x, y = case.data()
-    model = case.fit(x.at[3, 1].set(jnp.nan), y)
+    if not case.missing:
+        model = case.fit(x.at[3, 1].set(jnp.nan), y)
+    elif y.dtype.kind == "f":
+        model = case.fit(x, y.at[3].set(jnp.nan))
+    else:
+        weight = jnp.ones(len(x), x.dtype).at[3].set(jnp.nan)
+        model = case.fit(x, y, sample_weight=weight)
     leaves = [leaf for leaf in jax.tree.leaves(model) if leaf.dtype.kind == "f"]
     shown = any(bool(jnp.isnan(leaf).any()) for leaf in leaves)
     assert shown or not bool(getattr(model, "converged", True))
