@@ -21,7 +21,7 @@
 namespace ffi = xla::ffi;
 
 constexpr uint8_t kMissingRight = 1, kSet = 2;
-constexpr int kAbreast = 12;     // rows side by side
+constexpr int kAbreast = 16;     // rows side by side
 constexpr int kFlat = 10;        // deeper trees drop the rows that have arrived
 constexpr int kBetween = 4;      // steps from one look at who has arrived to the next
 constexpr int64_t kShort = 256;  // rows of a block where the trees fit the cache,
@@ -89,12 +89,11 @@ static void Pack(const Trees<T>& trees, int64_t j, Packed<T, Index>& packed) {
 
 enum Kind { kPlain, kMissing, kSets };  // what the values and the nodes may be
 
-// One step of a row from node `i`.
+// One step of a row from node `i`, which is `node`.
 template <int kind, typename T, typename Index>
 static INLINE uint32_t Step(const Trees<T>& trees, int64_t base,
-                            const Packed<T, Index>& packed, const Node<T, Index>* nodes,
+                            const Packed<T, Index>& packed, const Node<T, Index> node,
                             const T* row, uint32_t i) {
-  const Node<T, Index> node = nodes[i];
   const T value = row[node.feature];
   if (kind == kPlain) return node.left + (value > node.threshold);
   const uint8_t flags = packed.flags[i];
@@ -106,48 +105,55 @@ static INLINE uint32_t Step(const Trees<T>& trees, int64_t base,
   return node.left + right;
 }
 
-// Takes `steps` steps with the rows `which`, or with the first ones where that is null.
-template <int kind, typename T, typename Index>
+// Takes `steps` steps with n rows: all of them, after a first step from the root, or the
+// rows `active` from where they stand.
+template <int kind, bool all, typename T, typename Index>
 static INLINE void Go(const Trees<T>& trees, int64_t base, const Packed<T, Index>& packed,
-                      const T* x, int32_t n, int steps, const int32_t* which,
+                      const T* x, int32_t n, int steps, const int32_t* active,
                       uint32_t* place) {
   const int64_t d = trees.d;
   const Node<T, Index>* nodes = packed.nodes.data();
+  const Node<T, Index> first = nodes[0];
+  const auto start = [&](int32_t r, const T* from) {
+    return all ? Step<kind>(trees, base, packed, first, from, 0) : place[r];
+  };
   int32_t a = 0;
   for (; a + kAbreast <= n; a += kAbreast) {
     uint32_t here[kAbreast];
-    const T* row[kAbreast];
+    const T* from[kAbreast];
 #pragma GCC unroll 16
     for (int u = 0; u < kAbreast; ++u) {
-      const int32_t r = which ? which[a + u] : a + u;
-      here[u] = place[r];
-      row[u] = x + r * d;
+      const int32_t r = all ? a + u : active[a + u];
+      from[u] = x + r * d;
+      here[u] = start(r, from[u]);
     }
     for (int step = 0; step < steps; ++step) {
 #pragma GCC unroll 16
       for (int u = 0; u < kAbreast; ++u) {
-        here[u] = Step<kind>(trees, base, packed, nodes, row[u], here[u]);
+        here[u] = Step<kind>(trees, base, packed, nodes[here[u]], from[u], here[u]);
       }
     }
 #pragma GCC unroll 16
-    for (int u = 0; u < kAbreast; ++u) place[which ? which[a + u] : a + u] = here[u];
+    for (int u = 0; u < kAbreast; ++u) place[all ? a + u : active[a + u]] = here[u];
   }
   for (; a < n; ++a) {
-    const int32_t r = which ? which[a] : a;
+    const int32_t r = all ? a : active[a];
+    const T* from = x + r * d;
+    uint32_t here = start(r, from);
     for (int step = 0; step < steps; ++step) {
-      place[r] = Step<kind>(trees, base, packed, nodes, x + r * d, place[r]);
+      here = Step<kind>(trees, base, packed, nodes[here], from, here);
     }
+    place[r] = here;
   }
 }
 
-// Leaves of `n` rows in one tree.
+// Leaves of `n` rows in one tree, numbered as they are packed, in `place`; `active` is room.
 template <int kind, typename T, typename Index>
 static INLINE void Walk(const Trees<T>& trees, int64_t base, const Packed<T, Index>& packed,
                         const T* x, int32_t n, uint32_t* place, int32_t* active) {
-  const int flat = packed.depth <= kFlat ? packed.depth : kFlat - kBetween;
-  for (int32_t r = 0; r < n; ++r) place[r] = 0;
-  Go<kind>(trees, base, packed, x, n, flat, nullptr, place);
-  if (flat == packed.depth) return;
+  const int steps = packed.depth <= kFlat ? packed.depth - 1 : kFlat - kBetween;
+  Go<kind, true>(trees, base, packed, x, n, steps, active, place);
+  if (packed.depth <= kFlat) return;
   for (int32_t r = 0; r < n; ++r) active[r] = r;
   for (int32_t walking = n; walking > 0;) {
     int32_t still = 0;
@@ -157,33 +163,45 @@ static INLINE void Walk(const Trees<T>& trees, int64_t base, const Packed<T, Ind
       still += packed.nodes[place[r]].left != place[r];
     }
     walking = still;
-    Go<kind>(trees, base, packed, x, walking, kBetween, active, place);
+    Go<kind, false>(trees, base, packed, x, walking, kBetween, active, place);
   }
 }
 
+// A function for each kind of rows and trees, so that it is compiled only once.
+#define WALK(kind, T, Index)                                                             \
+  CLONES static void Walk_##kind(const Trees<T>& trees, int64_t base,                     \
+                                const Packed<T, Index>& packed, const T* x, int32_t n,   \
+                                uint32_t* place, int32_t* active) {                      \
+    Walk<kind>(trees, base, packed, x, n, place, active);                                \
+  }
+#define WALKS(T, Index) WALK(kPlain, T, Index) WALK(kMissing, T, Index) WALK(kSets, T, Index)
+WALKS(float, uint16_t)
+WALKS(float, uint32_t)
+WALKS(double, uint32_t)
+
 template <typename T>
-static INLINE bool HasMissing(const T* x, int64_t size) {
+static bool HasMissing(const T* x, int64_t size) {
   int32_t count = 0;
   for (int64_t i = 0; i < size; ++i) count += x[i] != x[i];
   return count > 0;
 }
 
-// Leaves of a block of rows in tree after tree; `use(tree, origin, places)` takes them.
+// Leaves of a block of rows in tree after tree, for use(tree, origin, place).
 template <typename T, typename Index, typename F>
-static INLINE void WalkAll(const Trees<T>& trees,
-                           const std::vector<Packed<T, Index>>& packed, const T* x, int64_t n,
-                           const F& use) {
+static void WalkAll(const Trees<T>& trees, const std::vector<Packed<T, Index>>& packed,
+                    const T* x, int64_t n, const F& use) {
   std::vector<uint32_t> place(n);
   std::vector<int32_t> active(n);
   const bool missing = HasMissing(x, n * trees.d);
   for (int64_t j = 0; j < trees.t; ++j) {
     const int64_t base = j * trees.m;
+    const int32_t rows = static_cast<int32_t>(n);
     if (packed[j].sets) {
-      Walk<kSets>(trees, base, packed[j], x, n, place.data(), active.data());
+      Walk_kSets(trees, base, packed[j], x, rows, place.data(), active.data());
     } else if (missing) {
-      Walk<kMissing>(trees, base, packed[j], x, n, place.data(), active.data());
+      Walk_kMissing(trees, base, packed[j], x, rows, place.data(), active.data());
     } else {
-      Walk<kPlain>(trees, base, packed[j], x, n, place.data(), active.data());
+      Walk_kPlain(trees, base, packed[j], x, rows, place.data(), active.data());
     }
     use(j, packed[j].origin.data(), place.data());
   }
@@ -191,29 +209,30 @@ static INLINE void WalkAll(const Trees<T>& trees,
 
 // Adds the values of the leaves: tree j has the columns of j modulo `columns`.
 template <typename T, typename Index>
-CLONES static void SumBlock(const Trees<T>& trees,
-                            const std::vector<Packed<T, Index>>& packed, const T* x,
-                            int64_t n, const T* value, int64_t columns, int64_t k, T* out) {
+static void SumBlock(const Trees<T>& trees, const std::vector<Packed<T, Index>>& packed,
+                     const T* x, int64_t n, const T* value, int64_t columns, int64_t k,
+                     T* out) {
   const int64_t width = columns * k;
-  const auto add = [&](int64_t j, const int32_t* origin, const uint32_t* place) {
-    const T* values = value + j * trees.m * k;
-    T* column = out + (j % columns) * k;
-    for (int64_t r = 0; r < n; ++r) {
-      const T* leaf = values + origin[place[r]] * k;
-      for (int64_t q = 0; q < k; ++q) column[r * width + q] += leaf[q];
+  WalkAll(trees, packed, x, n, [&](int64_t j, const int32_t* origin, const uint32_t* place) {
+    T* to = out + (j % columns) * k;
+    const T* from = value + j * trees.m * k;
+    if (k == 1) {
+      for (int64_t r = 0; r < n; ++r) to[r * width] += from[origin[place[r]]];
+    } else {
+      for (int64_t r = 0; r < n; ++r) {
+        const T* leaf = from + origin[place[r]] * k;
+        for (int64_t q = 0; q < k; ++q) to[r * width + q] += leaf[q];
+      }
     }
-  };
-  WalkAll(trees, packed, x, n, add);
+  });
 }
 
 template <typename T, typename Index>
-CLONES static void LeafBlock(const Trees<T>& trees,
-                             const std::vector<Packed<T, Index>>& packed, const T* x,
-                             int64_t n, int32_t* out) {
-  const auto put = [&](int64_t j, const int32_t* origin, const uint32_t* place) {
+static void LeafBlock(const Trees<T>& trees, const std::vector<Packed<T, Index>>& packed,
+                      const T* x, int64_t n, int32_t* out) {
+  WalkAll(trees, packed, x, n, [&](int64_t j, const int32_t* origin, const uint32_t* place) {
     for (int64_t r = 0; r < n; ++r) out[r * trees.t + j] = origin[place[r]];
-  };
-  WalkAll(trees, packed, x, n, put);
+  });
 }
 
 // Leaf of one row in a tree that is not packed; -1 if the tree is broken.
@@ -258,9 +277,13 @@ template <typename T, typename Block, typename One>
 static ffi::Error Run(ffi::ThreadPool pool, const Trees<T>& trees, const T* x, int64_t n,
                       const Block& block, const One& one) {
   if (n >= trees.m / 16) {
-    const bool small = std::max(trees.m, trees.d) <= std::numeric_limits<uint16_t>::max();
-    return small ? RunPacked<uint16_t>(pool, trees, n, block)
-                 : RunPacked<uint32_t>(pool, trees, n, block);
+    if constexpr (sizeof(T) == 4) {
+      const int64_t most = std::numeric_limits<uint16_t>::max();
+      if (std::max(trees.m, trees.d) <= most) {
+        return RunPacked<uint16_t>(pool, trees, n, block);
+      }
+    }
+    return RunPacked<uint32_t>(pool, trees, n, block);
   }
   std::string error;
   for (int64_t r = 0; r < n; ++r) {

@@ -1,6 +1,7 @@
 # ruff: noqa: N803  (X is how scikit-learn names it)
 """Rows of the table: single decision trees."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -209,7 +210,7 @@ def cost_complexity_pruning_path(self, X, y, sample_weight=None):
     )
 
 
-_METHODS = {
+_METHODS: dict[str, Callable] = {
     "_valid": rounded,
     "apply": apply,
     "decision_path": decision_path,
