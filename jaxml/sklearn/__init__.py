@@ -16,13 +16,17 @@ model is `model_`, for any function of its module:
 import importlib
 from typing import Any
 
+from jaxml.sklearn.combine_rows import MADE_OF_ESTIMATORS
 from jaxml.sklearn.table import TABLE
 
-__all__ = sorted(TABLE)
+__all__ = sorted({*TABLE, *MADE_OF_ESTIMATORS})
 
 
 def __getattr__(name: str) -> Any:
     """Make a class when it is first asked for: what is not used is not imported."""
+    if name in MADE_OF_ESTIMATORS:
+        home = importlib.import_module(f"jaxml.sklearn.{MADE_OF_ESTIMATORS[name]}")
+        return globals().setdefault(name, getattr(home, name))
     if name not in TABLE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     make = importlib.import_module("jaxml.sklearn.make").make
@@ -30,4 +34,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *TABLE})
+    return sorted({*globals(), *__all__})

@@ -9,13 +9,20 @@ from sklearn.utils import estimator_checks
 from sklearn.utils._test_common import instance_generator
 
 import jaxml.sklearn
+from jaxml.sklearn.table import TABLE
 
 # Its default predicts one class, which the checks of scikit-learn do not take.
 PARAMETERS = {"DummyClassifier": {"strategy": "stratified"}}
+PARAMETERS |= {
+    f"{name}{kind}": {"n_estimators": 5}
+    for name in ("RandomForest", "ExtraTrees", "GradientBoosting", "AdaBoost")
+    for kind in ("Classifier", "Regressor")
+}
 
 _STOPS = "rows that count twice change the path to a solution that is one to tol alone"
 _ORDER = "the order of the rows is drawn: rows that count twice are met once"
 _DRAWN = "predictions are drawn row by row"
+_BAGGED = "rows are drawn, as many as there are"
 FAILS = {  # what scikit-learn expects to fail of its estimator of the same name, too
     "DummyClassifier": {
         "check_methods_sample_order_invariance": _DRAWN,
@@ -27,6 +34,11 @@ FAILS = {  # what scikit-learn expects to fail of its estimator of the same name
     },
     "NuSVR": {"check_sample_weight_equivalence_on_dense_data": _STOPS},
     "Perceptron": {"check_sample_weight_equivalence_on_dense_data": _ORDER},
+    "RandomForestClassifier": {
+        "check_sample_weight_equivalence_on_dense_data": _BAGGED
+    },
+    "RandomForestRegressor": {"check_sample_weight_equivalence_on_dense_data": _BAGGED},
+    "AdaBoostRegressor": {"check_sample_weight_equivalence_on_dense_data": _BAGGED},
     "SGDClassifier": {"check_sample_weight_equivalence_on_dense_data": _ORDER},
     "SGDRegressor": {"check_sample_weight_equivalence_on_dense_data": _ORDER},
     "SVC": {"check_sample_weight_equivalence_on_dense_data": _STOPS},
@@ -42,7 +54,7 @@ def forget():
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("name", jaxml.sklearn.__all__)
+@pytest.mark.parametrize("name", sorted(TABLE))
 def test_passes_the_checks_of_scikit_learn(name):
     estimator = getattr(jaxml.sklearn, name)(**PARAMETERS.get(name, {}))
     with warnings.catch_warnings():

@@ -14,7 +14,7 @@ from jaxml.sklearn.table import TABLE
 from tests.facade.test_parity import CASES, peer_of
 from tests.facade.test_parity import rows as data_of
 
-ALL = jaxml.sklearn.__all__
+ALL = sorted(TABLE)
 
 
 def numbers(dtype=np.float64):

@@ -55,11 +55,59 @@ CASES = {
     "NuSVC": ("classes", {"tol": 1e-7, "nu": 0.2}, ("n_support_",), 1e-3),
     "SVR": ("numbers", {"tol": 1e-7}, MACHINE, 1e-4),
     "NuSVR": ("numbers", {"tol": 1e-7}, (), 1e-4),
+    "DecisionTreeClassifier": (
+        "classes",
+        {"max_leaf_nodes": 3},
+        ("n_classes_", "n_outputs_", "max_features_"),
+        1e-12,
+    ),
+    "DecisionTreeRegressor": (
+        "numbers",
+        {"max_depth": 3},
+        ("feature_importances_",),
+        1e-7,
+    ),
+    "GradientBoostingClassifier": (
+        "classes",
+        {"n_estimators": 5, "max_depth": 2},
+        ("n_estimators_", "max_features_"),
+        1e-9,
+    ),
+    "GradientBoostingRegressor": (
+        "numbers",
+        {"n_estimators": 5, "loss": "huber", "max_depth": 1},
+        ("train_score_",),
+        1e-9,
+    ),
+    "AdaBoostClassifier": (
+        "classes",
+        {"n_estimators": 5},
+        ("estimator_weights_", "estimator_errors_"),
+        1e-9,
+    ),
     "DummyClassifier": ("classes", {}, ("class_prior_", "n_classes_"), 1e-12),
+    "HistGradientBoostingClassifier": ("classes", {"max_iter": 3}, (), 1e-6),
+    "HistGradientBoostingRegressor": (
+        "numbers",
+        {"max_iter": 5, "max_leaf_nodes": 6},
+        ("n_trees_per_iteration_", "n_iter_"),
+        1e-6,
+    ),
     "DummyRegressor": ("numbers", {"strategy": "median"}, ("constant_",), 1e-12),
 }
 RANDOM = {"SGDClassifier", "SGDRegressor", "Perceptron"}  # another order of the rows
-APART = {"NearestNeighbors", "IsotonicRegression"}  # below
+# Below, and the trees in test_trees.py and test_forests.py.
+APART = {
+    "NearestNeighbors",
+    "IsotonicRegression",
+    "ExtraTreeClassifier",
+    "ExtraTreeRegressor",
+    "RandomForestClassifier",
+    "RandomForestRegressor",
+    "ExtraTreesClassifier",
+    "ExtraTreesRegressor",
+    "AdaBoostRegressor",
+}
 RESULTS = ("predict", "predict_proba", "decision_function", "transform")
 
 
@@ -86,7 +134,7 @@ def peer_of(name):
 
 
 def test_every_class_is_compared():
-    assert set(CASES) | RANDOM | APART == set(jaxml.sklearn.__all__)
+    assert set(CASES) | RANDOM | APART == set(TABLE)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -124,7 +124,8 @@ def _values(trees, x, slots, kernel):
     width, d = columns * trees.value.shape[-1], x.shape[1]
 
     def fallback(*arrays):
-        return (_share_out(Nodes(*arrays[:-2]), *arrays[-2:], columns, slots, False),)
+        *nodes, cover, x = arrays
+        return (_share_out(Nodes(*nodes), cover, x, columns, slots, False),)
 
     def shapes(n):
         return (jax.ShapeDtypeStruct((n, d, width), x.dtype),)
@@ -164,7 +165,8 @@ def _share_out(nodes, cover, x, columns, slots, pairs):
     columns_of_x = jax.lax.stop_gradient(x).T
 
     def one(tree):
-        return _of_tree(*tree, columns_of_x, slots, pairs)
+        nodes, cover = tree
+        return _of_tree(nodes, cover, columns_of_x, slots, pairs)
 
     def add(total, block):
         return total + jax.lax.map(one, block), None

@@ -11,6 +11,7 @@ Letters: d features, m nodes, k outputs.
 
 from collections.abc import Sequence
 
+import jax
 import numpy as np
 
 from jaxml.models.classical import tree_paths
@@ -136,7 +137,7 @@ def _host(trees, feature_names, class_names):
             f"the text of one tree is written; got trees {trees.node_count.shape}: "
             f"take one by jax.tree.map(lambda leaf: leaf[0], trees)"
         )
-    tree = Trees(*(np.asarray(leaf) for leaf in trees))
+    tree = jax.tree.map(np.asarray, trees)
     k = tree.value.shape[-1]
     if class_names is not None and len(class_names) != k:
         raise ValueError(f"class_names must be {k} names; got {len(class_names)}")
