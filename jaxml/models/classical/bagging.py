@@ -245,7 +245,7 @@ def _race(key, weight, n):
     bits = jax.random.bits(key, (n,), jnp.uint32)
     if weight is None:
         return jnp.argsort(bits)
-    runner = jnp.arange(n)  # its number among the present
+    runner = jnp.maximum(jnp.cumsum(weight > 0) - 1, 0)  # its number among the present
     share = ((bits[runner] >> 8).astype(weight.dtype) + 0.5) / 2**24
     time = -jnp.log1p(-share) / jnp.where(weight > 0, weight, 1)
     return jnp.argsort(jnp.where(weight > 0, time, jnp.inf))
