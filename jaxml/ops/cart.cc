@@ -186,7 +186,7 @@ static ffi::Error Grow(ffi::ThreadPool pool, ffi::AnyBuffer codes, ffi::Buffer<D
                        ffi::Buffer<D> target, ffi::Buffer<D> weight, ffi::Buffer<D> limits,
                        ffi::Buffer<ffi::U32> seeds, int32_t criterion, int32_t random,
                        int32_t max_depth, int32_t max_leaves, int32_t max_features,
-                       int32_t classes, ffi::ResultBuffer<ffi::S32> left,
+                       int32_t classes, int32_t shuffle, ffi::ResultBuffer<ffi::S32> left,
                        ffi::ResultBuffer<ffi::S32> right, ffi::ResultBuffer<ffi::S32> feature,
                        ffi::ResultBuffer<D> threshold, ffi::ResultBuffer<ffi::PRED> missing,
                        ffi::ResultBuffer<D> value, ffi::ResultBuffer<D> impurity,
@@ -205,6 +205,7 @@ static ffi::Error Grow(ffi::ThreadPool pool, ffi::AnyBuffer codes, ffi::Buffer<D
     p.classes = classes;
     p.criterion = criterion;
     p.random = random;
+    p.shuffle = shuffle;
     p.single = sizeof(T) == 4;
     p.max_depth = max_depth;
     p.max_leaves = max_leaves;
@@ -265,6 +266,7 @@ static ffi::Error Grow(ffi::ThreadPool pool, ffi::AnyBuffer codes, ffi::Buffer<D
                                     .Attr<int32_t>("max_leaves")  \
                                     .Attr<int32_t>("max_features") \
                                     .Attr<int32_t>("classes")     \
+                                    .Attr<int32_t>("shuffle")     \
                                     .Ret<ffi::Buffer<ffi::S32>>() \
                                     .Ret<ffi::Buffer<ffi::S32>>() \
                                     .Ret<ffi::Buffer<ffi::S32>>() \

@@ -23,6 +23,7 @@ struct Problem {
   int64_t n, d, bins, outputs, classes;  // classes is 0 where targets are numbers
   int criterion;
   bool random, single;                                     // thresholds drawn; float32
+  bool shuffle;  // of features that tie a drawn one wins, not the lowest
   int64_t max_depth, max_leaves, max_features, capacity;   // below 0: no limit
   double min_split, min_leaf, min_fraction, min_decrease;
   std::vector<double> low, high;  // [d, bins] smallest and largest value of a bin

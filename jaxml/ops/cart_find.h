@@ -59,11 +59,12 @@ class Finder {
     return span.constant[f / 64] >> (f % 64) & 1;
   }
 
-  // The first max_features by hash, ascending, less those known to be constant.
+  // The first max_features by hash, ascending (shuffled: as they were drawn), less those
+  // known to be constant. Where features tie the first of them wins.
   void Select(const Span& span) {
     chosen_.clear();
     keys_.clear();
-    if (p_.max_features >= p_.d) {
+    if (p_.max_features >= p_.d && !p_.shuffle) {
       for (int64_t f = 0; f < p_.d; ++f) {
         if (!Constant(span, f)) chosen_.push_back(f);
       }
@@ -74,12 +75,16 @@ class Finder {
     for (int64_t f = 0; f < p_.d; ++f) {
       keys_[f] = uint64_t(Mix(state, uint32_t(f))) << 32 | uint64_t(f);
     }
-    std::nth_element(keys_.begin(), keys_.begin() + p_.max_features, keys_.end());
+    if (p_.shuffle) {
+      std::sort(keys_.begin(), keys_.end());
+    } else {
+      std::nth_element(keys_.begin(), keys_.begin() + p_.max_features, keys_.end());
+    }
     for (int64_t i = 0; i < p_.max_features; ++i) {
       const int64_t f = int64_t(keys_[i] & 0xFFFFFFFFu);
       if (!Constant(span, f)) chosen_.push_back(f);
     }
-    std::sort(chosen_.begin(), chosen_.end());
+    if (!p_.shuffle) std::sort(chosen_.begin(), chosen_.end());
   }
 
   // Searches the chosen features. False: all of them are constant.

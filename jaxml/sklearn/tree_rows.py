@@ -153,6 +153,8 @@ def _attributes(estimator, state, data):
 
 
 def _draws(estimator):
+    if estimator.random_state is not None:
+        return True  # of ties between features, at least
     return estimator.splitter == "random" or estimator.max_features is not None
 
 

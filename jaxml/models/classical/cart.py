@@ -8,7 +8,9 @@ A forest is t weight vectors and t seeds over one set of codes. A row of weight 
 absent. Trees are numbered in depth-first order; a threshold lies in the middle between
 the largest value that goes left and the smallest that goes right, among the rows of the
 node. Where the gains of two splits are equal to 1e-7 of the gain, the lower feature
-wins, then the one that sends missing values right, then the lower threshold.
+wins, then the one that sends missing values right, then the lower threshold. In a
+forest a drawn feature wins: deep trees meet many ties, and always to take the lowest
+makes them too much alike.
 
 Letters: n rows, d features, t trees, m nodes, o targets of a row, c classes,
 k numbers in a leaf (o of a regression, o times c of a classification).
@@ -58,6 +60,7 @@ class Recipe(NamedTuple):
     max_depth: int | None = None  # None: until leaves are pure or too small
     max_leaf_nodes: int | None = None  # not None: best split first, not depth first
     max_nodes: int | None = None  # capacity m; None: enough for every tree
+    shuffle: bool = False  # of features that tie a drawn one wins, not the lowest
     native: bool = False  # native.enabled("cart"), asked where the program is chosen
 
 
@@ -109,8 +112,8 @@ def grow(
             regression; o > 1 for several outputs, whose impurities are averaged.
         weight: how much each row counts in each tree, from 0.
         seeds: of random features and thresholds, one for each tree (their lowest 32
-            bits). A tree that looks at all features for the best split does not depend
-            on it.
+            bits). A tree that looks at all features for the best split, and does not
+            shuffle them, does not depend on it.
 
     Returns:
         Trees of dtype `edges.low.dtype`. `value` holds the shares of the classes, one
@@ -172,6 +175,7 @@ def _whole(recipe, m, *arrays):
         max_leaves=-1 if recipe.max_leaf_nodes is None else recipe.max_leaf_nodes,
         max_features=recipe.max_features,
         classes=recipe.n_classes,
+        shuffle=int(recipe.shuffle),
     )
 
 

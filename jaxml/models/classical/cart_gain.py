@@ -76,7 +76,12 @@ def search(recipe, axis, problem: Problem, slot, totals: Totals, path) -> Split:
         first = jnp.where(varies.T, rank, d).min(1)
         visited = rank < jnp.maximum(first + 1, recipe.max_features)[:, None]
         gain = jnp.where(visited, gain, -jnp.inf)
-    best, feature = choose(gain, totals.scale)
+    if recipe.shuffle:
+        order = jnp.argsort(_ranks(path, d), axis=1).astype(jnp.int32)
+        best, place = choose(jnp.take_along_axis(gain, order, 1), totals.scale)
+        feature = jnp.take_along_axis(order, place[:, None], 1)[:, 0]
+    else:
+        best, feature = choose(gain, totals.scale)
     at = (feature, jnp.arange(len(path)))
     found = jax.tree.map(lambda leaf: leaf[at], split)
     none = ~(best > -jnp.inf)

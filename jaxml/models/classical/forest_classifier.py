@@ -82,6 +82,7 @@ def fit(
             splitter=splitter,
             max_depth=max_depth,
             max_leaf_nodes=max_leaf_nodes,
+            shuffle=True,
         ),
         n_estimators,
         bootstrap=bootstrap,

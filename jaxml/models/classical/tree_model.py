@@ -52,7 +52,7 @@ def fit(
         target: as `cart.grow` takes it.
         weight: of each row, or None for 1.
         ccp_alpha: complexity below which branches are pruned.
-        key: of features and thresholds, where they are drawn.
+        key: of features and thresholds, where they are drawn, and of ties.
         recipe: criterion and sizes.
         max_bins: in how many values a feature is split at most.
         options: what is left for `forest_door.tree` to check.
@@ -69,7 +69,7 @@ def fit(
             "key must be given where features or thresholds are drawn (splitter "
             "'random', or max_features below their number); got None"
         )
-    key = key if random else None
+    recipe = recipe._replace(shuffle=key is not None)
     return _fit(
         x, target, weight, limits, ccp_alpha, key, recipe=recipe, n_bins=max_bins
     )

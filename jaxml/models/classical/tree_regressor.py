@@ -73,7 +73,8 @@ def fit(
         min_impurity_decrease: gain below which a node is left alone.
         ccp_alpha: complexity below which branches are pruned.
         sample_weight: how much each row counts; 0 is an absent row. Default: 1.
-        key: random key; needed with "random" or fewer than all features, else unused.
+        key: random key; needed with "random" or fewer than all features. With a key a
+            drawn one of the features that tie splits, without one the lowest.
         max_bins: in how many values a feature is split at most; where it has no more,
             the splits are exact.
         max_nodes: room for the nodes; if it is not enough, `full` is True. Default:

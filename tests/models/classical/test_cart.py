@@ -66,6 +66,7 @@ RECIPES = {
     "gini": ("classes", cart.Recipe("gini", 6, 3), LIMITS),
     "limits": ("classes", cart.Recipe("entropy", 6, 3), (9.0, 3.0, 0.03, 0.01)),
     "drawn": ("classes", cart.Recipe("gini", 2, 3), LIMITS),
+    "shuffled": ("classes", cart.Recipe("gini", 6, 3, shuffle=True), LIMITS),
     "random": ("classes", cart.Recipe("gini", 2, 3, "random"), LIMITS),
     "best_first": ("classes", cart.Recipe("gini", 6, 3, max_leaf_nodes=7), LIMITS),
     "squares": ("numbers", cart.Recipe("squared_error", 6, max_depth=6), LIMITS),
@@ -211,3 +212,21 @@ def test_capacity_is_enough_and_no_more():
     assert cart.capacity(recipe._replace(max_depth=40), 10) == 19
     assert cart.capacity(recipe._replace(max_leaf_nodes=3), 10) == 5
     assert cart.capacity(recipe._replace(max_nodes=4), 10) == 4
+
+
+@pytest.mark.parametrize("native_too", [False, True])
+def test_a_drawn_one_of_equal_features_wins_where_they_are_shuffled(native_too):
+    if native_too and not native.enabled("cart"):
+        pytest.skip(native.reason("cart"))
+    rng = np.random.default_rng(0)
+    column = rng.normal(size=(40, 1)).astype(np.float32)
+    x = jnp.asarray(np.repeat(column, 3, 1))  # three times the same feature
+    y = jnp.asarray((column > 0).astype(np.int32))
+    seeds = jnp.arange(30, dtype=jnp.uint32)
+    recipe = cart.Recipe("gini", 3, 2, max_depth=1, native=native_too)
+    weight = jnp.ones((30, 40))
+    lowest = grow(x, y, weight, seeds, LIMITS, recipe=recipe).trees
+    assert (lowest.feature[:, 0] == 0).all()
+    drawn = grow(x, y, weight, seeds, LIMITS, recipe=recipe._replace(shuffle=True))
+    assert set(np.asarray(drawn.trees.feature[:, 0]).tolist()) == {0, 1, 2}
+    np.testing.assert_array_equal(drawn.trees.threshold, lowest.threshold)
