@@ -71,7 +71,7 @@ def ours(task: str):
         shape = {"max_leaf_nodes": 31} if task == "boost31" else {"max_leaf_nodes": 64}
         shape |= {"max_depth": 6} if task == "boost6" else {}
         module = boosting_classifier
-        options = {"max_iter": 100, "learning_rate": 0.1, **shape}
+        options = {"max_iter": 100, "early_stopping": False, **shape}
     else:
         module = extra_trees_classifier if task == "extra" else random_forest_classifier
         options = {"n_estimators": 100, "max_features": "sqrt", "key": key}
