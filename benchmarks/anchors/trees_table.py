@@ -18,6 +18,8 @@ from sklearn.utils import discovery
 
 import jaxml.sklearn as ours
 
+if "JAXML_DATA" not in os.environ:
+    raise SystemExit("set JAXML_DATA to the folder of the datasets (docs/own_data.md)")
 FOLDER = Path(os.environ["JAXML_DATA"])
 SPLITS = np.load(FOLDER / "fixtures" / "sklearn_fixtures.npz")
 SIDES = ("jaxml", "scikit-learn")

@@ -114,7 +114,8 @@ def build(
         ValueError: naming tree and node that are no tree.
     """
     sizes = nodes.sizes
-    assert sizes is not None
+    if sizes is None:
+        raise ValueError("nodes must come from `join`, with the sizes of their trees")
     levels = _levels(nodes, sizes, spare)
     place, reached = _preorder(nodes, sizes, levels)
     order = np.concatenate(levels)  # nodes that stay
