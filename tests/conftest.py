@@ -20,6 +20,7 @@ from jaxtyping import install_import_hook  # noqa: E402
 install_import_hook("jaxml", "beartype.beartype")
 
 import jax  # noqa: E402
+import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -62,6 +63,12 @@ def _few_programs(request):
     if request.config.count_of_tests % 8 == 0 and maps.exists():
         if maps.read_bytes().count(b"\n") > 25_000:
             jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def _same_draws():
+    """scikit-learn breaks ties by NumPy's global state where no seed is given."""
+    np.random.seed(int(os.environ.get("JAXML_TEST_SEED", "0")))
 
 
 @pytest.fixture
