@@ -39,7 +39,7 @@ def data():
 
 
 def ours():
-    """Ridge from moments of the folds, logistic by warm paths, boosting one by one."""
+    """Ridge from moments, logistic by warm paths, boosting side by side."""
     import jax
     import jax.numpy as jnp
 
@@ -98,7 +98,7 @@ def ours():
             right = boosting_classifier.predict(model, x) == labels
             return (right * out).sum() / out.sum()
 
-        fold = lambda out: jax.lax.map(lambda setting: score(setting, out), settings)
+        fold = lambda out: jax.vmap(lambda setting: score(setting, out))(settings)
         scores = jax.lax.map(fold, held).mean(0)
         best = scores.argmax()
         rate, penalty = (values[best] for values in settings)

@@ -143,6 +143,76 @@ static void Leaves(const std::vector<Node>& nodes, const std::vector<int>& numbe
   });
 }
 
+// What one fit has of an array whose first axis counts the fits, or is 1 where all share it.
+template <typename B>
+static auto* Of(B& buffer, int64_t fit) {
+  const int64_t many = buffer.dimensions()[0];
+  const int64_t size = many > 0 ? int64_t(buffer.element_count()) / many : 0;
+  return buffer.typed_data() + (many == 1 ? 0 : fit * size);
+}
+
+// The trees of one fit: one for each row of gradients.
+template <typename T>
+struct Fit {
+  Table table;
+  Numbers numbers;
+  int64_t k, kh, m, words;  // trees, hessians of one, nodes of one, words of a set
+  const T *gradient, *hessian;
+  const bool* bag;
+  const uint32_t* seeds;
+  int64_t leaves;
+  int depth;
+
+  // `tree` gives the places of tree c, `leaf` those of the leaves of its rows.
+  template <typename F>
+  void Run(Team& team, const F& tree, int32_t* leaf) const {
+    const int64_t n = table.n;
+    std::vector<int32_t> all, order;
+    all.reserve(n);
+    for (int64_t i = 0; i < n; ++i) {
+      if (bag[i]) all.push_back(int32_t(i));
+    }
+    std::unique_ptr<Cell[]> payload(new Cell[n]);
+    Grower grower(table, numbers, leaves, depth, team);
+    for (int64_t c = 0; c < k; ++c) {
+      const T *g = gradient + c * n, *h = hessian + c * kh;
+      constexpr int64_t kChunk = 16384;
+      const int64_t chunks = (n + kChunk - 1) / kChunk;
+      std::vector<double> most_g(chunks), most_h(chunks);
+      team.Run(chunks, [&](int64_t i, int) {
+        const int64_t size = std::min(kChunk, n - i * kChunk);
+        most_g[i] = Largest(g + i * kChunk, size);
+        most_h[i] = kh == 1 ? std::fabs(double(h[0])) : Largest(h + i * kChunk, size);
+      });
+      Units units;
+      units.count_bits = BitsOf(n);
+      const int room = 62 - units.count_bits;
+      const double top_g = *std::max_element(most_g.begin(), most_g.end());
+      const double top_h = *std::max_element(most_h.begin(), most_h.end());
+      units.gradient = Unit(top_g <= 1e300 ? top_g : 1, room);
+      units.hessian = Unit(top_h <= 1e300 ? top_h : 1, room - units.count_bits);
+      std::vector<Cell> sums(chunks);
+      std::vector<char> good(chunks, 1);
+      team.Run(chunks, [&](int64_t i, int) {
+        bool finite = true;
+        sums[i] = Fill(g, h, kh == 1, bag, i * kChunk, std::min(n, (i + 1) * kChunk),
+                       1 / units.gradient, 1 / units.hessian, units.count_bits,
+                       payload.get(), &finite);
+        good[i] = finite;
+      });
+      Cell sum = {0, 0};
+      for (const Cell& part : sums) sum += part;
+      const bool finite = std::all_of(good.begin(), good.end(), [](char x) { return x; });
+      order = finite ? all : std::vector<int32_t>();
+      grower.Grow(payload.get(), units, finite ? sum : Cell{0, 0}, order, seeds[c]);
+      const auto numbered = Write(grower.nodes(), table, units, numbers, finite, tree(c));
+      Leaves(grower.nodes(), numbered, table, bag, order, team, leaf + c * n);
+    }
+  }
+};
+
+// Every array has a first axis that counts the fits, of length 1 where they share it. Fits
+// are shared out among the threads, each whole; one alone has them all.
 template <ffi::DataType D>
 static ffi::Error Boost(ffi::ThreadPool pool, In<kByte> codes, In<kByte> columns,
                         In<D> gradient, In<D> hessian, In<kBit> bag, In<kInt> used,
@@ -153,98 +223,67 @@ static ffi::Error Boost(ffi::ThreadPool pool, In<kByte> codes, In<kByte> columns
                         Out<D> weight, Out<kInt> rows, Out<kInt> count, Out<kInt> leaf,
                         int32_t leaves, int32_t depth, int32_t missing) {
   using T = ffi::NativeType<D>;
-  const int64_t n = codes.dimensions()[0], d = used.element_count();
-  const int64_t k = gradient.dimensions()[0], m = value->dimensions()[1];
-  const int64_t kh = hessian.dimensions()[1];
-  const bool fits = codes.dimensions()[1] >= d && columns.element_count() == size_t(n * d) &&
-                    gradient.dimensions()[1] == n && (kh == n || kh == 1) &&
-                    bag.element_count() == size_t(n) && missing >= 1 && missing < kCells &&
-                    numbers.element_count() == 8 && leaves >= 1 && m >= 2 * leaves - 1 &&
-                    n < (int64_t(1) << 31);
-  for (int64_t f = 0; fits && f < d; ++f) {
-    if (used.typed_data()[f] < 0 || used.typed_data()[f] > missing) {
+  const int64_t n = codes.dimensions()[1], d = used.dimensions()[1];
+  const int64_t k = gradient.dimensions()[1], kh = hessian.dimensions()[2];
+  const int64_t fits = value->dimensions()[0], m = value->dimensions()[2];
+  bool fit = codes.dimensions()[2] >= d && columns.dimensions()[1] == d &&
+             columns.dimensions()[2] == n && gradient.dimensions()[2] == n &&
+             hessian.dimensions()[1] == k && (kh == n || kh == 1) &&
+             bag.dimensions()[1] == n && missing >= 1 && missing < kCells &&
+             numbers.dimensions()[1] == 8 && leaves >= 1 && m >= 2 * leaves - 1 &&
+             n < (int64_t(1) << 31);
+  const auto counts = [&](auto& buffer) {
+    fit = fit && (buffer.dimensions()[0] == 1 || buffer.dimensions()[0] == fits);
+  };
+  counts(codes), counts(columns), counts(gradient), counts(hessian), counts(bag);
+  counts(used), counts(kind), counts(monotone), counts(groups), counts(allowed);
+  counts(seeds), counts(numbers);
+  if (!fit) return ffi::Error::InvalidArgument("boost: the shapes do not fit");
+  for (size_t i = 0; i < used.element_count(); ++i) {
+    if (used.typed_data()[i] < 0 || used.typed_data()[i] > missing) {
       return ffi::Error::InvalidArgument("boost: more bins than there is room for");
     }
   }
-  if (!fits) return ffi::Error::InvalidArgument("boost: the shapes do not fit");
-  const T* a = numbers.typed_data();
-  const Numbers number = {a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]};
-  const Table table = {n,
-                       d,
-                       codes.dimensions()[1],
-                       groups.dimensions()[0],
-                       codes.typed_data(),
-                       columns.typed_data(),
-                       used.typed_data(),
-                       kind.typed_data(),
-                       monotone.typed_data(),
-                       groups.typed_data(),
-                       allowed.typed_data(),
-                       missing};
-  const bool* in = bag.typed_data();
-  const int64_t work = n * d / 50000 + 1;
-  const int members = int(std::min<int64_t>({thread_count(pool), work, d, 16}));
+  const auto run = [&](int64_t b, Team& team) {
+    const T* a = Of(numbers, b);
+    const Fit<T> one = {{n, d, codes.dimensions()[2], groups.dimensions()[1], Of(codes, b),
+                         Of(columns, b), Of(used, b), Of(kind, b), Of(monotone, b),
+                         Of(groups, b), Of(allowed, b), missing},
+                        {a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]},
+                        k, kh, m, sets->dimensions()[3],
+                        Of(gradient, b), Of(hessian, b), Of(bag, b), Of(seeds, b),
+                        leaves, depth};
+    const auto tree = [&](int64_t c) {
+      const int64_t at = c * m;
+      return Tree<T>{Of(*left, b) + at,
+                     Of(*right, b) + at,
+                     Of(*feature, b) + at,
+                     Of(*bin, b) + at,
+                     Of(*missing_left, b) + at,
+                     Of(*categorical, b) + at,
+                     Of(*sets, b) + at * one.words,
+                     Of(*value, b) + at,
+                     Of(*loss, b) + at,
+                     Of(*weight, b) + at,
+                     Of(*rows, b) + at,
+                     Of(*count, b) + c,
+                     m,
+                     one.words};
+    };
+    one.Run(team, tree, Of(*leaf, b));
+  };
+  const int64_t threads = thread_count(pool), work = n * d / 50000 + 1;
   return guarded([&] {
-    std::vector<int32_t> all;
-    all.reserve(n);
-    for (int64_t i = 0; i < n; ++i) {
-      if (in[i]) all.push_back(int32_t(i));
+    if (fits == 1) {
+      const int members = int(std::min<int64_t>({threads, work, d, 16}));
+      assemble(members, [&](Team& team) { run(0, team); });
+      return ffi::Error::Success();
     }
-    std::unique_ptr<Cell[]> payload(new Cell[n]);
-    std::vector<int32_t> order;
-    assemble(members, [&](Team& team) {
-      Grower grower(table, number, leaves, depth, team);
-      for (int64_t c = 0; c < k; ++c) {
-        const T* g = gradient.typed_data() + c * n;
-        const T* h = hessian.typed_data() + c * kh;
-        constexpr int64_t kChunk = 16384;
-        const int64_t chunks = (n + kChunk - 1) / kChunk;
-        std::vector<double> most_g(chunks), most_h(chunks);
-        team.Run(chunks, [&](int64_t i, int) {
-          const int64_t size = std::min(kChunk, n - i * kChunk);
-          most_g[i] = Largest(g + i * kChunk, size);
-          most_h[i] = kh == 1 ? std::fabs(double(h[0])) : Largest(h + i * kChunk, size);
-        });
-        Units units;
-        units.count_bits = BitsOf(n);
-        const int room = 62 - units.count_bits;
-        const double top_g = *std::max_element(most_g.begin(), most_g.end());
-        const double top_h = *std::max_element(most_h.begin(), most_h.end());
-        units.gradient = Unit(top_g <= 1e300 ? top_g : 1, room);
-        units.hessian = Unit(top_h <= 1e300 ? top_h : 1, room - units.count_bits);
-        std::vector<Cell> sums(chunks);
-        std::vector<char> good(chunks, 1);
-        team.Run(chunks, [&](int64_t i, int) {
-          bool finite = true;
-          sums[i] = Fill(g, h, kh == 1, in, i * kChunk, std::min(n, (i + 1) * kChunk),
-                         1 / units.gradient, 1 / units.hessian, units.count_bits,
-                         payload.get(), &finite);
-          good[i] = finite;
-        });
-        Cell sum = {0, 0};
-        for (const Cell& part : sums) sum += part;
-        const bool finite = std::all_of(good.begin(), good.end(), [](char x) { return x; });
-        order = finite ? all : std::vector<int32_t>();
-        grower.Grow(payload.get(), units, finite ? sum : Cell{0, 0}, order,
-                    seeds.typed_data()[c]);
-        const int64_t at = c * m, words = sets->dimensions()[2];
-        const Tree<T> tree = {left->typed_data() + at,
-                              right->typed_data() + at,
-                              feature->typed_data() + at,
-                              bin->typed_data() + at,
-                              missing_left->typed_data() + at,
-                              categorical->typed_data() + at,
-                              sets->typed_data() + at * words,
-                              value->typed_data() + at,
-                              loss->typed_data() + at,
-                              weight->typed_data() + at,
-                              rows->typed_data() + at,
-                              count->typed_data() + c,
-                              m,
-                              words};
-        const auto numbered = Write(grower.nodes(), table, units, number, finite, tree);
-        Leaves(grower.nodes(), numbered, table, in, order, team, leaf->typed_data() + c * n);
-      }
+    assemble(int(std::min<int64_t>({threads, fits, 16})), [&](Team& team) {
+      team.Run(fits, [&](int64_t b, int) {
+        Team alone(1);
+        run(b, alone);
+      });
     });
     return ffi::Error::Success();
   });

@@ -13,6 +13,7 @@ process: its key in the persistent cache of programs holds an address of the pro
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -31,12 +32,14 @@ def by_rows(
     local: Callable[..., Sequence[jax.Array]],
     rows_in: Sequence[int | None],
     rows_out: Sequence[int | None],
+    many: Callable[..., Sequence[jax.Array]] | None = None,
 ) -> Callable[..., tuple[jax.Array, ...]]:
     """A function of arrays, run by `whole`, or by `local` where rows are sharded.
 
     On one device, within `jax.shard_map`, and where the devices cannot share the rows
-    evenly it is `whole`. Under `vmap` it runs for one after the other. It has no
-    derivative: stop the gradient of its arguments, or give it one by `jax.custom_jvp`.
+    evenly it is `whole`. Under `vmap` it runs for one after the other, or by `many`. It
+    has no derivative: stop the gradient of its arguments, or give it one by
+    `jax.custom_jvp`.
 
     Both functions take all that is traced as arguments, never from their surroundings.
     Random keys go in as their data (`jax.random.key_data`).
@@ -49,6 +52,10 @@ def by_rows(
             come out the same on every device.
         rows_in: for each argument the axis along which its rows lie, or None.
         rows_out: the same for each result.
+        many: `many(batched, *arrays)` does what `whole` does, for all at once under
+            `vmap`: arrays of which `batched` is True have a first axis that counts
+            them, and so has each result. Under a second `vmap` it runs for one group
+            after the other.
     """
     rows_in, rows_out = tuple(rows_in), tuple(rows_out)
 
@@ -91,16 +98,32 @@ def by_rows(
         return jax.jit(split)(*arrays)
 
     @run.def_vmap
-    def one_by_one(size, batched, *arrays):
+    def together(size, batched, *arrays):
+        if many is None:
+            return one_by_one(batched, *arrays), (True,) * len(rows_out)
+        side_by_side = by_rows(
+            partial(many, tuple(batched)),
+            lambda axis, *shards: one_by_one(batched, *shards, axis=axis),
+            [_later(row, own) for row, own in zip(rows_in, batched, strict=True)],
+            [_later(row, True) for row in rows_out],
+        )
+        return side_by_side(*arrays), (True,) * len(rows_out)
+
+    def one_by_one(batched, *arrays, axis=None):
         def one(taken):
             rest = iter(taken)
             pairs = zip(arrays, batched, strict=True)
-            return run(*(next(rest) if own else shared for shared, own in pairs))
+            these = [next(rest) if own else shared for shared, own in pairs]
+            return tuple(run(*these) if axis is None else local(axis, *these))
 
         taken = tuple(a for a, own in zip(arrays, batched, strict=True) if own)
-        return jax.lax.map(one, taken), (True,) * len(rows_out)
+        return jax.lax.map(one, taken)
 
     return run
+
+
+def _later(row: int | None, by_one: bool) -> int | None:
+    return None if row is None else row + by_one
 
 
 def _with_rows(arrays, rows):

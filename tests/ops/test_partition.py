@@ -140,6 +140,31 @@ class TestInsideOfOtherPrograms:
                 check(result, mark, weight=WEIGHT * (i + 1), shift=j)
         assert "all-gather" not in program.as_text()
 
+    def test_vmap_by_a_program_of_many(self, data):
+        x, weight, _ = data
+
+        def many(batched, x, weight, shift):
+            assert batched == (False, True, True)
+            own = jnp.broadcast_to(OFFSET + MARK, (len(weight), 3)) + shift[:, None]
+            return weight @ x + own, x[None, :, 0] * weight
+
+        program = partition.by_rows(whole, local, (0, 0, None), (None, 0), many)
+        weights = weight[None] * jnp.array([1.0, 2.0, 4.0])[:, None]
+        run = jax.jit(jax.vmap(program, in_axes=(None, 0, 0)))
+        compiled = run.lower(x, weights, jnp.arange(3.0)).compile()
+        results = compiled(x, weights, jnp.arange(3.0))
+        # `many` on one device, `local` on eight: both leave the mark
+        for i in range(3):
+            one = results[0][i], results[1][i]
+            check(one, MARK, weight=WEIGHT * 2**i, shift=i)
+        assert "all-gather" not in compiled.as_text()
+        again = jax.jit(jax.vmap(jax.vmap(program, (None, 0, 0)), (None, None, 0)))
+        shifts = jnp.arange(6.0).reshape(2, 3)
+        twice = again(x, weights, shifts)
+        for j in range(2):
+            one = twice[0][j, 2], twice[1][j, 2]
+            check(one, MARK, weight=WEIGHT * 4, shift=shifts[j, 2])
+
     def test_scan_and_while(self, data):
         x, weight, mark = data
 

@@ -137,22 +137,38 @@ def grow(
     def fallback(*arrays):
         return _grow_in_xla(recipe, None, *arrays)
 
-    def kernel(codes, columns, used, kind, monotone, groups, g, h, bag, *rest):
-        inputs = (codes, columns, g, h, bag, used, kind, monotone, groups, *rest)
+    def kernel(*arrays):
+        one = many((False,) * len(arrays), *arrays)
+        return tuple(array[0] for array in one)
 
-        def reordered(codes, columns, g, h, bag, *rest):
-            return fallback(codes, columns, *rest[:4], g, h, bag, *rest[4:])
+    def many(batched, *arrays):
+        """Fits side by side: those of `arrays` that differ have a first axis."""
+        own = [x if b else x[None] for x, b in zip(arrays, batched, strict=True)]
+        fits = max(len(array) for array in own)
+
+        def each(*own):
+            def one(i):
+                return fallback(*(x[jnp.minimum(i, len(x) - 1)] for x in in_turn(*own)))
+
+            return jax.lax.map(one, jnp.arange(fits))
 
         return native.call(
             "boost",
             f"boost_{dtype}",
-            reordered,
-            outputs,
-            *inputs,
+            each,
+            [jax.ShapeDtypeStruct((fits, *s.shape), s.dtype) for s in outputs],
+            *own[:2],
+            *own[6:9],
+            *own[2:6],
+            *own[9:],
             leaves=recipe.leaves,
             depth=2**30 if recipe.depth is None else recipe.depth,
             missing=recipe.missing,
         )
+
+    def in_turn(codes, columns, g, h, bag, *rest):
+        """The order of `arrays`; the kernel has what is large first."""
+        return codes, columns, *rest[:4], g, h, bag, *rest[4:]
 
     wide = None if hessian.shape[1] == 1 and gradient.shape[1] != 1 else 1
     run = partition.by_rows(
@@ -160,6 +176,7 @@ def grow(
         partial(_grow_in_xla, recipe),
         (0, 1, None, None, None, None, 1, wide, 0, None, None, None),
         (None,) * 12 + (1,),
+        many if recipe.native else None,
     )
     return Grown(*run(*map(jax.lax.stop_gradient, arrays)))
 

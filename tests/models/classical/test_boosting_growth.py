@@ -86,6 +86,28 @@ def test_kernel_is_its_form_in_xla(dtype, options, numbers):
 
 
 @pytest.mark.skipif(not native.enabled("boost"), reason="there is no compiler")
+@pytest.mark.skipif(not native.enabled("boost"), reason="there is no compiler")
+@pytest.mark.parametrize("shared", [True, False], ids=["one_table", "own_tables"])
+def test_fits_side_by_side_are_fits_one_by_one(shared):
+    recipe = growth.Recipe(8, 4, BINS, 0, native=True)
+    tables, gradients, _, bags = zip(*map(problem, range(3)), strict=True)
+    stack = lambda *leaves: jnp.stack(leaves)
+    table = tables[0] if shared else jax.tree.map(stack, *tables)
+    penalties = jnp.array([0.0, 1.0, 30.0])
+
+    def one(table, gradient, bag, l2):
+        numbers = PLAIN._replace(l2=l2)
+        return grown(recipe, table, gradient, jnp.ones((2, 1)), bag, numbers)
+
+    rest = jnp.stack(gradients), jnp.stack(bags), penalties
+    many = jax.vmap(one, (None if shared else 0, 0, 0, 0))(table, *rest)
+    for i, own in enumerate(tables):
+        alone = one(tables[0] if shared else own, *(array[i] for array in rest))
+        these = [leaf[i] for leaf in many]
+        jax.tree.map(np.testing.assert_array_equal, list(alone), these)
+    assert len({int(count) for count in many.node_count.ravel()}) > 1
+
+
 def test_many_rows_on_threads_are_one_thread_in_xla():
     rng = np.random.default_rng(0)
     codes = jnp.asarray(rng.integers(0, BINS + 1, (40_000, D)), jnp.uint8)
