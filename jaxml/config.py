@@ -17,8 +17,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+from types import NoneType
+from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
+
+from jaxml import spelling
 
 __all__ = [
     "Key",
@@ -33,7 +35,7 @@ __all__ = [
 
 Config = TypeVar("Config")
 
-NONE, UNIONS = ("none", "null"), (Union, UnionType)
+NONE = ("none", "null")
 SHORT = 12  # so many names are listed in full in an error
 
 
@@ -76,7 +78,7 @@ def override(config: Config | type[Config], assignments: Sequence[str]) -> Confi
             raise ValueError(f'write key=value; got "{assignment}" without "="')
         if name in texts:
             raise ValueError(f'{name} is given twice: "{texts[name]}" and "{text}"')
-        texts[name] = _Text(text)
+        texts[name] = spelling.Text(text)
     tree: dict[str, Any] = {}
     for name, text in texts.items():
         for other in texts:
@@ -135,8 +137,8 @@ def describe(config: Any) -> list[Key]:
     for name, value in _values(config).items():
         inner = _nested(kinds[name], value)
         if inner is None or value is None:
-            text = "required" if value is dataclasses.MISSING else _spell(value)
-            keys.append(Key(name, _type_name(kinds[name]), text))
+            text = "required" if value is dataclasses.MISSING else spelling.spell(value)
+            keys.append(Key(name, spelling.type_name(kinds[name]), text))
         if inner is not None:
             keys += [key._replace(name=f"{name}.{key.name}") for key in describe(inner)]
     return keys
@@ -156,10 +158,6 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return "; ".join(ends)
 
 
-class _Text(str):
-    """A value as it was typed: it may spell any type."""
-
-
 def _build(config, tree: Mapping[str, Any], prefix: str, known: list[str]):
     """`config`, a class or an instance, with the values of `tree`."""
     kinds, now = _kinds(config), _values(config)
@@ -176,7 +174,7 @@ def _build(config, tree: Mapping[str, Any], prefix: str, known: list[str]):
         try:
             values[name] = _convert(raw, kinds[name])
         except ValueError:
-            right = f"be {_type_name(kinds[name])}"
+            right = f"be {spelling.type_name(kinds[name])}"
             if inner is not None:
                 inside = ", ".join(f"{key}.{part.name}" for part in describe(inner))
                 right = f"be set by its keys {inside}"
@@ -196,15 +194,21 @@ def _make(config, values: dict[str, Any], prefix: str, tree: Mapping[str, Any]):
             return config(**values)
         return dataclasses.replace(config, **values)
     except (TypeError, ValueError) as error:
-        typed = [f"{prefix}{n}={v}" for n, v in tree.items() if isinstance(v, _Text)]
+        typed = [
+            f"{prefix}{n}={v}" for n, v in tree.items() if isinstance(v, spelling.Text)
+        ]
         cause = ", ".join(typed) or prefix.rstrip(".") or "config"
         raise ValueError(f"{cause}: {error}") from error
 
 
 def _convert(raw: Any, kind: Any) -> Any:
     """The value of type `kind` that `raw`, typed or from JSON, stands for."""
-    typed, members, choices = isinstance(raw, _Text), get_args(kind), _choices(kind)
-    if get_origin(kind) in UNIONS:
+    typed, members, choices = (
+        isinstance(raw, spelling.Text),
+        get_args(kind),
+        spelling.choices(kind),
+    )
+    if get_origin(kind) in spelling.UNIONS:
         # Any text is a str or a Path: these are tried last.
         for member in sorted(members, key=lambda member: member in (str, Path)):
             with suppress(ValueError):
@@ -215,10 +219,10 @@ def _convert(raw: Any, kind: Any) -> Any:
         return choices[raw]
     elif get_origin(kind) is Literal and raw in members:
         return raw
-    elif _is_enum(kind) and isinstance(raw, str) and raw in choices:
+    elif spelling.is_enum(kind) and isinstance(raw, str) and raw in choices:
         return choices[raw]
     elif get_origin(kind) is tuple and (typed or isinstance(raw, list | tuple)):
-        items = _split(raw) if typed else raw
+        items = spelling.split(raw) if typed else raw
         kinds = members[:1] * len(items) if members[1:] == (...,) else members
         return tuple(_convert(i, k) for i, k in zip(items, kinds, strict=True))
     elif kind is float and (typed or type(raw) in (int, float)):
@@ -231,14 +235,6 @@ def _convert(raw: Any, kind: Any) -> Any:
     elif kind is Path and isinstance(raw, str):
         return Path(raw).expanduser() if typed else Path(raw)
     raise ValueError
-
-
-def _split(text: str) -> list[str]:
-    """The items of a tuple as one types it: "1,2", "(1, 2)", "1,", "" for none."""
-    inside = text.strip()
-    if inside[:1] + inside[-1:] in ("()", "[]"):
-        inside = inside[1:-1]
-    return [_Text(t.strip()) for t in inside.removesuffix(",").split(",") if inside]
 
 
 def _encode(value: Any, key: str) -> Any:
@@ -291,39 +287,3 @@ def _nested(kind: Any, value: Any) -> Any:
     if len(found) > 1:
         raise ValueError(f"{kind} holds several dataclasses: keys cannot tell which")
     return found[0] if found else None
-
-
-def _choices(kind: Any) -> dict[str, Any]:
-    """What may be typed for a type of few values, and what it means."""
-    if kind is bool:
-        yes, no = ("true", "True", "yes", "1"), ("false", "False", "no", "0")
-        return dict.fromkeys(yes, True) | dict.fromkeys(no, False)
-    if get_origin(kind) is Literal:
-        return {_spell(option): option for option in get_args(kind)}
-    if _is_enum(kind):
-        return {member.name: member for member in kind}
-    return {}
-
-
-def _type_name(kind: Any) -> str:
-    """The type `kind` in a help or an error."""
-    if get_origin(kind) in UNIONS:
-        return " | ".join(map(_type_name, get_args(kind)))
-    if kind is bool or kind is NoneType:
-        return "true | false" if kind is bool else "none"
-    if _choices(kind):
-        return " | ".join(_choices(kind))
-    return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
-
-
-def _spell(value: Any) -> str:
-    """`value` as one would type it."""
-    if isinstance(value, Enum):
-        return value.name
-    if isinstance(value, tuple):
-        return ",".join(map(_spell, value)) + "," * (len(value) == 1)
-    return str(value).lower() if isinstance(value, bool | None) else str(value)
-
-
-def _is_enum(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Enum)

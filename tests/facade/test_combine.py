@@ -25,8 +25,8 @@ from jaxml.sklearn import (
     StackingClassifier,
     VotingRegressor,
 )
-from jaxml.sklearn.bagging import Drawn
 from jaxml.sklearn.combine_rows import MADE_OF_ESTIMATORS
+from jaxml.sklearn.together import Drawn
 from tests.facade.test_parity import rows as data_of
 
 LINE = LogisticRegression(tol=1e-8)
