@@ -50,6 +50,7 @@ _FUNCTIONS = {
         "trees_leaves_float32",
         "trees_leaves_float64",
     ),
+    "lstm": ("lstm_forward", "lstm_backward"),
     "trees_shap": ("trees_shap_float32", "trees_shap_float64"),
 }
 _FLAGS = ("-O3", "-shared", "-fPIC", "-std=c++17", "-fopenmp-simd", "-w")
