@@ -1,5 +1,7 @@
 """What every network must keep, whatever it computes."""
 
+from functools import partial
+
 import flax
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,16 @@ import numpy as np
 import pytest
 
 from jaxml.models import mlp, wide_deep
-from jaxml.models.vision import cnn, lenet, resnet
+from jaxml.models.vision import (
+    cnn,
+    convnext,
+    efficientnet,
+    efficientnet_v2,
+    lenet,
+    mobilenet_v2,
+    resnet,
+    resnet_d,
+)
 
 # One block a stage: what holds for them holds for the named sizes.
 SMALL = {"depths": (1, 1, 1, 1), "width": 4, "num_classes": 5}
@@ -50,6 +61,64 @@ CASES = [
         {"block": resnet.Bottleneck, "stem_pool": False, "remat": True, **SMALL},
         [IMAGES],
         id="resnet_bottleneck",
+    ),
+    pytest.param(
+        resnet.ResNet,
+        {
+            "depths": (1, 2),
+            "block": partial(
+                resnet.Bottleneck, groups=2, shortcut=resnet_d.average_projection
+            ),
+            "width": 4,
+            "num_classes": 5,
+            "stem": resnet_d.deep_stem,
+            "attention": resnet_d.squeeze_excitation,
+        },
+        [IMAGES],
+        id="resnet_d",
+    ),
+    pytest.param(
+        mobilenet_v2.MobileNetV2,
+        {
+            "stages": (
+                mobilenet_v2.Stage(1, 8, 1, 1),
+                mobilenet_v2.Stage(2, 8, 2, 2),
+            ),
+            "stem_features": 8,
+            "last_features": 16,
+            "num_classes": 5,
+            "dropout": 0.1,
+        },
+        [IMAGES],
+        id="mobilenet_v2",
+    ),
+    pytest.param(
+        efficientnet.EfficientNet,
+        {
+            "stages": (
+                efficientnet.Stage(2, 3, 1, 8, 1, efficientnet_v2.FusedMBConv),
+                efficientnet.Stage(2, 5, 2, 8, 2),
+            ),
+            "stem_features": 8,
+            "last_features": 16,
+            "num_classes": 5,
+            "dropout": 0.1,
+            "drop_path": 0.0,
+            "remat": True,
+        },
+        [IMAGES],
+        id="efficientnet",
+    ),
+    pytest.param(
+        convnext.ConvNeXt,
+        {
+            "depths": (1, 2),
+            "widths": (4, 8),
+            "num_classes": 5,
+            "block": convnext.BlockV2,
+        },
+        [IMAGES],
+        id="convnext",
     ),
 ]
 
