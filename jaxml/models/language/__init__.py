@@ -1,0 +1,1 @@
+"""Networks for language, and how text is generated with them."""
