@@ -19,6 +19,7 @@ EXTRAS = {  # extra -> distributions it brings
     "tensorboard": ("tensorboardX",),
     "records": ("grain", "array-record"),
     "sklearn": ("scikit-learn",),
+    "text": ("tokenizers",),
 }
 VARIABLES = (  # beginnings of names
     "JAXML_",

@@ -21,6 +21,7 @@ COMMANDS = {  # name, and module in jaxml.cli -> what it does
     "run": "train: run a file with a Config and a main, key=value overrides",
     "predict": "apply what a run has learned to files",
     "data": "list the datasets, or download one",
+    "zoo": "weights of other libraries: list, describe, convert, verify",
     "doctor": "show versions, devices, memory, caches and data at hand",
 }
 INTERRUPTED = 130  # 128 + SIGINT, as a shell has it
