@@ -1,0 +1,1 @@
+"""Networks over sequences: recurrent, convolutional and state-space."""
