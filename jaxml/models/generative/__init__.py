@@ -1,0 +1,1 @@
+"""Models that make data: autoencoders, adversarial networks, diffusion and flows."""
