@@ -30,7 +30,7 @@ MAY_IMPORT = {  # from the ground up
     "train": "metrics sharding",
     "select": "metrics sharding",
     "zoo": "models/mlp models/vision models/sequence models/language "
-    "models/generative models/multimodal data sharding",
+    "models/generative models/multimodal nn data sharding",
     "sklearn": "models/classical data metrics select",
     "export": "sharding signature",
     "plan": "sharding",

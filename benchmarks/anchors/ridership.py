@@ -15,7 +15,7 @@ Rows 54 and 55: windows of 56 days, 2016 to 2018 to train, 2019-01 to 05 to vali
 Huber loss, SGD with momentum 0.9, batch 32, at most 500 epochs, the weights of the
 least validation error after 50 epochs without a better one. Ceilings: linear 37,866,
 RNN of 32 units 29,015, of three layers 31,211, with bus and type of day 22,062, 14 days
-ahead 35,017. Cost: 2 minutes a seed.
+ahead 35,017. Cost: a minute a seed.
 """
 
 import csv
