@@ -154,16 +154,21 @@ class Attention(nn.Module):
             held = new
         else:
             # The last tokens of the piece may take slots that its first ones look at.
-            join = lambda old, y: jnp.concatenate([old, y.astype(old.dtype)], 1)
+            join = lambda old, y: jnp.concatenate(
+                [old, jnp.moveaxis(y, 1, 2).astype(old.dtype)], 2
+            )
             held = caches.Cache(
                 join(cache.key, key),
                 join(cache.value, value),
-                join(cache.position, positions),
+                jnp.concatenate([cache.position, positions], 1),
                 new.length,
             )
         seen = caches.visible(held.position, positions, window=self.window)
         mask = seen if mask is None else mask & seen
-        return held.key.astype(key.dtype), held.value.astype(value.dtype), mask, new
+        # Turned back by `attend`, which the compiler sees: nothing is moved.
+        tokens_first = lambda old, y: jnp.moveaxis(old, 1, 2).astype(y.dtype)
+        key, value = tokens_first(held.key, key), tokens_first(held.value, value)
+        return key, value, mask, new
 
     def _attend(self, query, key, value, train, **options):
         """The weighted values, by way of the weights where somebody needs those."""

@@ -22,11 +22,13 @@ __all__ = ["Cache", "append", "positions_after", "start", "take", "visible"]
 class Cache(NamedTuple):
     """Keys and values by slot (with a leading axis of layers where those are stacked).
 
+    Heads stand before slots: so they lie in one piece for the products of a step, which
+    would otherwise transpose the whole cache for every token.
     b: batch, s: slots, g: key-value heads, d and e: their widths.
     """
 
-    key: Float[Array, "*layers b s g d"]
-    value: Float[Array, "*layers b s g e"]
+    key: Float[Array, "*layers b g s d"]
+    value: Float[Array, "*layers b g s e"]
     position: Int[Array, "*layers b s"]  # of the token in each slot, -1 if it is empty
     length: Int[Array, "*layers b"]  # how many tokens each row has read
 
@@ -61,7 +63,7 @@ def start(
             "batch, length, window, heads and width must be at least 1; got "
             f"{(batch, length, window, kv_heads, head_dim)}"
         )
-    shape = (batch, slots, kv_heads)
+    shape = (batch, kv_heads, slots)
     return Cache(
         jnp.zeros((*shape, head_dim), dtype),
         jnp.zeros((*shape, head_dim if value_dim is None else value_dim), dtype),
@@ -85,11 +87,13 @@ def append(
         positions: of the new tokens, -1 for padding.
     """
     rows, slots = _slots(cache, positions)
-    put = lambda old, new: old.at[rows, slots].set(new.astype(old.dtype), mode="drop")
+    put = lambda old, new: old.at[rows, :, slots].set(
+        new.astype(old.dtype), mode="drop"
+    )
     return Cache(
         put(cache.key, key),
         put(cache.value, value),
-        put(cache.position, positions),
+        cache.position.at[rows, slots].set(positions, mode="drop"),
         cache.length + (positions >= 0).sum(1, dtype=jnp.int32),
     )
 

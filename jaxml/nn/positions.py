@@ -87,8 +87,8 @@ def alibi(
         positions: of the queries.
         key_positions: of the keys.
 
-    >>> alibi(2, jnp.array([[2]]), jnp.array([[0, 1, 2]]))[0, 0, 0].tolist()
-    [-0.125, -0.0625, 0.0]
+    >>> alibi(2, jnp.array([[2]]), jnp.array([[0, 1]]))[0, :, 0].tolist()
+    [[-0.125, -0.0625], [-0.0078125, -0.00390625]]
     """
     if heads < 1:
         raise ValueError(f"heads must be at least 1; got {heads}")

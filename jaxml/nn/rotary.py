@@ -100,9 +100,10 @@ def apply(
     Raises:
         ValueError: if a head is narrower than `rotary.dim`.
 
-    >>> x = jnp.ones((1, 2, 1, 2))
-    >>> apply(Rotary(2), x, jnp.array([[0, 1]]))[0, :, 0].round(2).tolist()
-    [[1.0, 1.0], [-0.30000001192092896, 1.3799999952316284]]
+    >>> x = jnp.array([1.0, 0.0] * 2).reshape(1, 2, 1, 2)
+    >>> turned = apply(Rotary(2), x, jnp.array([[0, 1]]))
+    >>> [round(float(a), 4) for a in jnp.atan2(turned[..., 1], turned[..., 0]).ravel()]
+    [0.0, 1.0]
     """
     dim = rotary.dim
     if x.shape[-1] < dim:

@@ -42,7 +42,7 @@ def test_pieces_equal_the_whole(attention, real):
         variables, x, mask=jnp.asarray(seen[:, None]), positions=jnp.asarray(positions)
     )
     cache = caches.start(2, 9, 2, 4, window=model.window)
-    assert cache.key.shape[1] == (model.window or 9)
+    assert cache.position.shape[1] == (model.window or 9)
     pieces = []
     for first, last in ((0, 4), (4, 8), (8, 9)):
         part, cache = run(

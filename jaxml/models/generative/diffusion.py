@@ -1,4 +1,4 @@
-"""Diffusion: noise schedules, what a network predicts, its losses, and guidance.
+"""Diffusion: noise schedules, what a network predicts, and its loss.
 
     schedule = diffusion.linear(1000)
     noisy = diffusion.add_noise(schedule, images, noise, timesteps)
@@ -17,8 +17,6 @@ References:
     arXiv:2006.11239 (eq. 4, 14).
     Nichol and Dhariwal, 2021. Improved DDPM. arXiv:2102.09672 (eq. 17).
     Salimans and Ho, 2022. Progressive distillation. arXiv:2202.00512 (appendix D).
-    Dhariwal and Nichol, 2021. Diffusion models beat GANs. arXiv:2105.05233 (eq. 14).
-    Ho and Salimans, 2022. Classifier-free diffusion guidance. arXiv:2207.12598.
 """
 
 from collections.abc import Callable
@@ -27,7 +25,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Inexact, Int, Key, Num
+from jaxtyping import Array, Float, Int, Key
 
 from jaxml.models.generative import pixels
 from jaxml.nn import check
@@ -39,8 +37,6 @@ __all__ = [
     "Weights",
     "add_noise",
     "by_name",
-    "classifier_free",
-    "classifier_guided",
     "cosine",
     "from_betas",
     "linear",
@@ -274,64 +270,6 @@ def loss(
     right = target(kind, x0, noise, schedule.alphas_cumprod[timesteps])
     distance = distance or (lambda a, b: jnp.square(a - b))
     return distance(answer, right).reshape(batch, -1).mean(-1)
-
-
-def classifier_free(
-    predict: Callable[[Array, Array, Array], Array],
-    labels: Int[Array, " b"],
-    null: int,
-    scale: float | Num[Array, ""],
-) -> Callable[[Array, Array], Array]:
-    """A network pushed away from what it answers without a class (eq. 6).
-
-    Both answers come from one call with twice the batch.
-
-    Args:
-        predict: (x [b ...], timestep [b], label [b]) -> answer.
-        labels: the class wanted of each sample.
-        null: the label that stands for "no class".
-        scale: 1 is the class alone, more is further from the rest. (The paper's w is
-            this number less 1.)
-
-    Returns:
-        A function of (x, timestep).
-    """
-
-    def guided(x, timestep):
-        both = jnp.concatenate([labels, jnp.full_like(labels, null)])
-        twice = lambda value: jnp.concatenate([value, value])
-        answer = predict(twice(x), twice(timestep), both)
-        wanted, without = jnp.split(answer, 2)
-        return without + scale * (wanted - without)
-
-    return guided
-
-
-def classifier_guided(
-    predict: Callable[[Array, Array], Array],
-    log_probability: Callable[[Array, Array], Array],
-    schedule: Schedule,
-    scale: float | Inexact[Array, ""],
-) -> Callable[[Array, Array], Array]:
-    """A network of ε pushed along a classifier's gradient (Dhariwal, eq. 14).
-
-    Args:
-        predict: (x [b ...], timestep [b]) -> noise.
-        log_probability: (x [b ...], timestep [b]) -> log p(wanted class | x) [b].
-        schedule: the noise that both were trained with.
-        scale: strength of the push, 0 for none.
-
-    Returns:
-        A function of (x, timestep).
-    """
-
-    def guided(x, timestep):
-        slope = jax.grad(lambda x: log_probability(x, timestep).sum())(x)
-        index = timestep.astype(jnp.int32)
-        spread = jnp.sqrt(1 - schedule.alphas_cumprod[index])
-        return predict(x, timestep) - scale * _rows(spread, x) * slope
-
-    return guided
 
 
 def _rows(values, x):

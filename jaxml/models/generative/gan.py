@@ -155,43 +155,7 @@ def make_step(
             f"got {rounds} and {average}"
         )
 
-    def learn_to_judge(state, player, images, labels, key):
-        key_latent, key_fake, key_judge, key_penalty = jax.random.split(key, 4)
-        latents = jax.random.normal(key_latent, (images.shape[0], latent))
-        maker = state.generator
-        fake, _ = generate(maker.params, maker.extra, latents, labels, key_fake)
-        fake = jax.lax.stop_gradient(fake)
-
-        def objective(params):
-            real_score, extra = judge(params, player.extra, images, labels, key_judge)
-            fake_score, extra = judge(params, extra, fake, labels, key_judge)
-            values = losses.discriminator(real_score, fake_score)
-            cost = jnp.zeros_like(values)
-            if penalty is not None:
-                score = lambda x: judge(params, player.extra, x, labels, key_judge)[0]
-                cost = penalty(score, images, fake, key_penalty)
-            return (values + cost).mean(), (values, cost, real_score, fake_score, extra)
-
-        gradient, found = jax.grad(objective, has_aux=True)(player.params)
-        values, cost, real_score, fake_score, extra = found
-        fresh = _updated(player, discriminator_optimizer, gradient, extra)
-        means = (values.mean(), cost.mean(), real_score.mean(), fake_score.mean())
-        return fresh, means, ~jnp.isfinite(values + cost)
-
-    def learn_to_make(state, critic, images, labels, key):
-        key_latent, key_make, key_judge = jax.random.split(key, 3)
-        latents = jax.random.normal(key_latent, (images.shape[0], latent))
-        player = state.generator
-
-        def objective(params):
-            fake, extra = generate(params, player.extra, latents, labels, key_make)
-            score, _ = judge(critic.params, critic.extra, fake, labels, key_judge)
-            values = losses.generator(score)
-            return values.mean(), (values, extra)
-
-        gradient, (values, extra) = jax.grad(objective, has_aux=True)(player.params)
-        fresh = _updated(player, generator_optimizer, gradient, extra)
-        return fresh, values.mean(), ~jnp.isfinite(values)
+    rules = _Rules(generate, judge, losses, penalty, latent)
 
     def step(state, images, labels=None):
         pixels.check_range(images)
@@ -203,24 +167,21 @@ def make_step(
         part = lambda x, i: None if x is None else jnp.split(x, rounds)[i]
         critic, bad_rows = state.discriminator, []
         for i in range(rounds):
-            critic, means, bad = learn_to_judge(
-                state, critic, part(images, i), part(labels, i), keys[i]
-            )
+            given = part(images, i), part(labels, i), keys[i]
+            gradient, extra, means, bad = _judged(rules, state.generator, critic, given)
+            critic = _updated(critic, discriminator_optimizer, gradient, extra)
             bad_rows.append(bad)
-        maker, loss, bad_fake = learn_to_make(
-            state, critic, part(images, -1), part(labels, -1), keys[-1]
-        )
+        given = part(images, -1), part(labels, -1), keys[-1]
+        gradient, extra, loss, bad_fake = _made(rules, state.generator, critic, given)
+        maker = _updated(state.generator, generator_optimizer, gradient, extra)
         bad = jnp.concatenate(bad_rows)
         player = jnp.where(bad.any(), 1, jnp.where(bad_fake.any(), 2, 0))
-        rows = jnp.where(bad.any(), bad, _last_part(bad_fake, bad.shape[0]))
-        mean = jax.tree.map(
-            lambda old, new: average * old + (1 - average) * new,
-            state.average,
-            maker.params,
-        )
+        behind = jnp.pad(bad_fake, (bad.shape[0] - bad_fake.shape[0], 0))
+        blend = lambda old, new: average * old + (1 - average) * new
         keep = lambda new, old: jax.tree.map(
             lambda a, b: jnp.where(player == 0, a, b), new, old
         )
+        mean = jax.tree.map(blend, state.average, maker.params)
         fresh = state._replace(
             step=keep(state.step + 1, state.step),
             generator=keep(maker, state.generator),
@@ -228,6 +189,7 @@ def make_step(
             average=keep(mean, state.average),
         )
         value, cost, real_score, fake_score = means
+        rows = jnp.where(bad.any(), bad, behind)  # of the last round, in their place
         trouble = Trouble(state.step, player, rows)
         return fresh, Info(loss, value, cost, real_score, fake_score, trouble)
 
@@ -285,12 +247,57 @@ def of_modules(
     return player(generator), player(discriminator)
 
 
+class _Rules(NamedTuple):
+    """What a step was made of."""
+
+    generate: Callable
+    judge: Callable
+    losses: Losses
+    penalty: Callable | None
+    latent: int
+
+
+def _judged(rules, maker, player, given):
+    """Slopes of the discriminator's loss, its new extra, means, rows gone wrong."""
+    images, labels, key = given
+    judge = rules.judge
+    key_latent, key_fake, key_judge, key_penalty = jax.random.split(key, 4)
+    latents = jax.random.normal(key_latent, (images.shape[0], rules.latent))
+    fake, _ = rules.generate(maker.params, maker.extra, latents, labels, key_fake)
+    fake = jax.lax.stop_gradient(fake)
+
+    def objective(params):
+        real_score, extra = judge(params, player.extra, images, labels, key_judge)
+        fake_score, extra = judge(params, extra, fake, labels, key_judge)
+        values = rules.losses.discriminator(real_score, fake_score)
+        cost = jnp.zeros_like(values)
+        if rules.penalty is not None:
+            score = lambda x: judge(params, player.extra, x, labels, key_judge)[0]
+            cost = rules.penalty(score, images, fake, key_penalty)
+        return (values + cost).mean(), (extra, values, cost, real_score, fake_score)
+
+    gradient, (extra, *found) = jax.grad(objective, has_aux=True)(player.params)
+    means = tuple(value.mean() for value in found)
+    return gradient, extra, means, ~jnp.isfinite(found[0] + found[1])
+
+
+def _made(rules, player, critic, given):
+    """Slopes of the generator's loss, its new extra, the loss, rows gone wrong."""
+    images, labels, key = given
+    key_latent, key_make, key_judge = jax.random.split(key, 3)
+    latents = jax.random.normal(key_latent, (images.shape[0], rules.latent))
+
+    def objective(params):
+        fake, extra = rules.generate(params, player.extra, latents, labels, key_make)
+        score, _ = rules.judge(critic.params, critic.extra, fake, labels, key_judge)
+        values = rules.losses.generator(score)
+        return values.mean(), (extra, values)
+
+    gradient, (extra, values) = jax.grad(objective, has_aux=True)(player.params)
+    return gradient, extra, values.mean(), ~jnp.isfinite(values)
+
+
 def _updated(player, tx, gradient, extra):
     updates, optimizer = tx.update(gradient, player.optimizer, player.params)
     add = lambda p, u: (p + u).astype(p.dtype)
     return Player(jax.tree.map(add, player.params, updates), extra, optimizer)
-
-
-def _last_part(rows, total):
-    """Rows of the last round in their place among all."""
-    return jnp.zeros(total, bool).at[total - rows.shape[0] :].set(rows)

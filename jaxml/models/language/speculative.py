@@ -284,8 +284,8 @@ def _rewind(old: PyTree, new: PyTree, kept, position, length):
 
         # In a ring they have taken the place of old tokens, which come back.
         def choose(a, b):
-            where = refused.reshape(refused.shape + (1,) * (a.ndim - refused.ndim))
-            return jnp.where(where, a, b)
+            by_head = a.ndim > refused.ndim  # [b g s d] beside [b s]
+            return jnp.where(refused[..., None, :, None] if by_head else refused, a, b)
 
         return Cache(
             choose(old.key, new.key),

@@ -87,7 +87,7 @@ def dinov2(**settings: Any) -> ViT:
     return ViT(**{**shared, **settings})
 
 
-def gated_hidden(width: int, ratio: float = 4) -> int:
+def gated_hidden(width: int, ratio: float | int = 4) -> int:
     """Size of a gated layer with about the parameters of a plain one.
 
     Args:

@@ -11,6 +11,7 @@ from jaxml.models.generative import (
     ddpm,
     diffusion,
     flow,
+    guidance,
     hybrid,
     pixels,
     sampling,
@@ -109,7 +110,7 @@ class TestGuidance:
         predict = lambda x, t, y: x + y[:, None]
         x, times = jnp.zeros((2, 3)), jnp.zeros(2)
         labels = jnp.array([1, 2])
-        guide = lambda scale: diffusion.classifier_free(predict, labels, 10, scale)(
+        guide = lambda scale: guidance.classifier_free(predict, labels, 10, scale)(
             x, times
         )
         np.testing.assert_allclose(guide(0.0), np.full((2, 3), 10.0))
@@ -121,7 +122,7 @@ class TestGuidance:
         spread = lambda t: jnp.sqrt(1 - SCHEDULE.alphas_cumprod[t.astype(int)])
         predict = lambda x, t: spread(t)[:, None] * x
         log = lambda x, t: -jnp.square(x - 1).sum(-1) / 2
-        guided = diffusion.classifier_guided(predict, log, SCHEDULE, 1.0)
+        guided = guidance.classifier_guided(predict, log, SCHEDULE, 1.0)
         times, x = jnp.array([5, 40]), jnp.array([[0.3], [2.0]])
         expected = predict(x, times) + spread(times)[:, None] * (x - 1)
         np.testing.assert_allclose(guided(x, times), expected, rtol=1e-5)

@@ -38,7 +38,7 @@ class Fading(nn.Module):
         keys, places = x, positions
         if cache is not None:
             # The new tokens and the old, since a ring may give up what is still seen.
-            old = cache.value[:, :, 0].astype(x.dtype)
+            old = cache.value[:, 0].astype(x.dtype)
             keys = jnp.concatenate([old, x], 1)
             places = jnp.concatenate([cache.position, positions], 1)
             cache = caches.append(cache, x[:, :, None], x[:, :, None], positions)

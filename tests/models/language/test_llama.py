@@ -55,7 +55,7 @@ def test_windows_may_differ_from_block_to_block():
     )
     np.testing.assert_array_equal(near > 0, np.tri(7) - np.tri(7, k=-2) > 0)
     np.testing.assert_array_equal(far > 0, np.tri(7) > 0)
-    slots = [cache.key.shape[1] for cache in model.start_cache(1, 7)]
+    slots = [cache.position.shape[1] for cache in model.start_cache(1, 7)]
     assert slots == [2, 7]
 
 
