@@ -34,7 +34,7 @@ def test_version(capsys):
     [
         ([], "usage: jaxml COMMAND"),
         (["rnu"], "no command rnu; did you mean run?"),
-        (["zzz"], "no command zzz; there are: run, predict, data, doctor"),
+        (["zzz"], "no command zzz; there are: run, predict, data, zoo, doctor"),
         (["doctor", "--fast"], "unrecognized arguments: --fast"),
         (["data"], "the following arguments are required: list | get"),
         (["data", "lsit"], "no action lsit; did you mean list?"),
