@@ -212,11 +212,27 @@ static void OverRows(ffi::ThreadPool pool, int64_t b, const F& rows) {
 using Floats = ffi::Buffer<ffi::DataType::F32>;
 using Result = ffi::Result<Floats>;
 
+// Whether a buffer has so many numbers; what is read and written beyond them is not ours.
+template <typename B>
+static bool Holds(const B& buffer, int64_t count) {
+  return int64_t(buffer.element_count()) == count;
+}
+
 static ffi::Error Forward(ffi::ThreadPool pool, Floats x, Floats h0, Floats c0, Floats input,
                           Floats hidden, Floats bias, Result y, Result last, Result memory,
                           Result gates, int32_t keep, int32_t reverse) {
   const auto shape = x.dimensions();
+  if (shape.size() != 3 || h0.dimensions().size() != 2) {
+    return ffi::Error::InvalidArgument("lstm: x must be [t, b, d] and the state [b, h]");
+  }
   const Sizes n = {shape[0], shape[1], shape[2], h0.dimensions()[1], keep != 0, reverse != 0};
+  const int64_t all = n.t * n.b * n.h;
+  if (n.t < 1 || !Holds(h0, n.b * n.h) || !Holds(c0, n.b * n.h) ||
+      !Holds(input, n.d * 4 * n.h) || !Holds(hidden, n.h * 4 * n.h) ||
+      !Holds(bias, 4 * n.h) || !Holds(*y, all) || !Holds(*last, n.b * n.h) ||
+      (n.keep && (!Holds(*memory, all) || !Holds(*gates, 4 * all)))) {
+    return ffi::Error::InvalidArgument("lstm: the shapes do not fit");
+  }
   return guarded([&] {
     const int64_t panels = (n.h + kLanes - 1) / kLanes, depth = n.d + n.h;
     std::vector<float> packed(panels * depth * kWide), offsets(panels * kWide);
@@ -245,7 +261,17 @@ static ffi::Error Backward(ffi::ThreadPool pool, Floats gates, Floats memory, Fl
                            Floats hidden, Floats dy, Floats dh, Floats dc, Result dz,
                            Result dh0, Result dc0, int32_t reverse) {
   const auto shape = memory.dimensions();
+  if (shape.size() != 3) {
+    return ffi::Error::InvalidArgument("lstm: the memory must be [t, b, h]");
+  }
   const Sizes n = {shape[0], shape[1], 0, shape[2], true, reverse != 0};
+  const int64_t state = n.b * n.h, all = n.t * state;
+  if (n.t < 1 || !Holds(gates, 4 * all) || !Holds(c0, state) ||
+      !Holds(hidden, n.h * 4 * n.h) || !Holds(dy, all) || !Holds(dh, state) ||
+      !Holds(dc, state) || !Holds(*dz, 4 * all) || !Holds(*dh0, state) ||
+      !Holds(*dc0, state)) {
+    return ffi::Error::InvalidArgument("lstm: the shapes do not fit");
+  }
   return guarded([&] {
     const int64_t panels = (n.h + kWide - 1) / kWide, depth = 4 * n.h;
     std::vector<float> packed(panels * depth * kWide);

@@ -49,7 +49,23 @@ def run(
 
     Returns:
         The hidden state at every step, and both states after the last.
+
+    Raises:
+        ValueError: if there is no step, or the weights are not those of four gates.
     """
+    (t, _, d), h = x.shape, state[0].shape[1]
+    if t < 1:
+        raise ValueError("x must have at least one step; got none")
+    for name, weights, rows in (
+        ("input_kernel", input_kernel, (d,)),
+        ("hidden_kernel", hidden_kernel, (h,)),
+        ("bias", bias, ()),
+    ):
+        if weights.shape != (*rows, 4 * h):
+            raise ValueError(
+                f"{name} must be {[*rows, 4 * h]}: four gates of {h} features; "
+                f"got {list(weights.shape)}"
+            )
     y, memory = _run(x, *state, input_kernel, hidden_kernel, bias, reverse)
     return y, (y[0 if reverse else -1], memory)
 

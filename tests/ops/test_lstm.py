@@ -64,6 +64,28 @@ def test_large_values_saturate_and_nan_stays():
     jax.tree.map(close, got, plain(wide, state, *weights, reverse=False))
 
 
+@pytest.mark.parametrize(
+    ("cut", "message"),
+    [
+        (lambda x, state, *w: (x, state, *(a[..., :12] for a in w)), "four gates of 4"),
+        (lambda x, state, *w: (x[:0], state, *w), "at least one step"),
+    ],
+    ids=["gates", "steps"],
+)
+def test_rejects_what_the_kernel_would_read_beyond(cut, message):
+    with pytest.raises(ValueError, match=message):
+        lstm.run(*cut(*arrays(4, 3, 2, 4)))
+
+
+def test_the_kernel_refuses_sizes_that_do_not_fit():
+    if not lstm.enabled():
+        pytest.skip(f"no kernel: {native.reason('lstm')}")
+    x, state, *weights = arrays(4, 3, 2, 4)
+    short = (x, *state, *(array[..., :12] for array in weights))
+    with pytest.raises(jax.errors.JaxRuntimeError, match="shapes do not fit"):
+        jax.block_until_ready(lstm._forward(short, False, keep=True))
+
+
 def test_population_by_vmap():
     if not lstm.enabled():
         pytest.skip(f"no kernel: {native.reason('lstm')}")

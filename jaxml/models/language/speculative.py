@@ -18,7 +18,7 @@ References:
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -186,8 +186,8 @@ def _speculate(models, variables, todo, *, ahead, room, dtype):
 def _round(speakers, todo: Plan, race: Race, *, ahead: int, length: int) -> Race:
     """The draft proposes `ahead` tokens; the model takes some and adds one."""
     speaker, drafter = speakers
-    assert todo.keys is not None
-    keys = jax.vmap(jax.random.fold_in, (0, None))(todo.keys, race.round)
+    own = cast(Key[Array, "b"], todo.keys)  # `speculate` sees to it that there are some
+    keys = jax.vmap(jax.random.fold_in, (0, None))(own, race.round)
     key_draft, key_judge, key_add = jax.vmap(jax.random.split, (0, None), 1)(keys, 3)
     proposed, q, draft_cache = _propose(drafter, todo, race, key_draft, ahead)
     fed = jnp.concatenate([race.current[:, None], proposed], 1)
